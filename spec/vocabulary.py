@@ -1,0 +1,259 @@
+"""Every closed set of the system: states, events, kinds, policy parts, reasons, commands.
+
+One enumeration per set, and no second spelling anywhere: the values are the words used in tables, on the wire, in
+documentation and on the command line. Only the codec turns them into smaller numbers.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import final
+
+# -- machine 1: the life of an input -------------------------------------------------------------------------------
+
+
+@final
+class InputState(StrEnum):
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    STAGED = "staged"
+    APPLIED = "applied"
+    APPLIED_PENDING_CONSUMPTION = "applied_pending_consumption"
+    CONSUMED = "consumed"
+    SUPERSEDED = "superseded"
+    COALESCED = "coalesced"
+    ABANDONED = "abandoned"
+
+
+@final
+class InputEvent(StrEnum):
+    QUEUE = "queue"
+    CONSUME_ON_ACCEPT = "consume_on_accept"
+    STAGE = "stage"
+    ROLLBACK = "rollback"
+    ROLLBACK_FAILED = "rollback_failed"
+    EXHAUST = "exhaust"
+    APPLY = "apply"
+    MARK_PENDING = "mark_pending"
+    CONSUME = "consume"
+    SUPERSEDE = "supersede"
+    COALESCE = "coalesce"
+    ABANDON = "abandon"
+    RECOVER_QUEUE = "recover_queue"
+    RECOVER_CONSUME = "recover_consume"
+
+
+@final
+class OutcomeKind(StrEnum):
+    """How an input ended."""
+
+    CONSUMED = "consumed"
+    SUPERSEDED = "superseded"
+    COALESCED = "coalesced"
+    ABANDONED = "abandoned"
+
+
+@final
+class AbandonReason(StrEnum):
+    RETIRED = "retired"
+    RESET = "reset"
+    STOPPED = "stopped"
+    DESTROYED = "destroyed"
+    CANCELLED = "cancelled"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    FAILED = "failed"
+
+
+# -- machine 2: the state of a runtime -----------------------------------------------------------------------------
+
+
+@final
+class RuntimeState(StrEnum):
+    INITIALIZING = "initializing"
+    IDLE = "idle"
+    ATTACHED = "attached"
+    RUNNING = "running"
+    RECOVERING = "recovering"
+    RETIRED = "retired"
+    STOPPED = "stopped"
+    DESTROYED = "destroyed"
+
+
+@final
+class RuntimeEvent(StrEnum):
+    INITIALIZE = "initialize"
+    ATTACH = "attach"
+    DETACH = "detach"
+    BEGIN_RUN = "begin_run"
+    RUN_COMPLETED = "run_completed"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    RETIRE = "retire"
+    RESET = "reset"
+    STOP = "stop"
+    DESTROY = "destroy"
+    RECOVER = "recover"
+    RECOVERED = "recovered"
+    RECYCLE = "recycle"
+    RECYCLED = "recycled"
+    RESUME = "resume"
+
+
+@final
+class RunEnding(StrEnum):
+    """How the last run of a runtime ended. The first three are answers of an executor, the others ended it from outside."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    DESTROYED = "destroyed"
+    RECOVERED = "recovered"
+
+
+# -- inputs --------------------------------------------------------------------------------------------------------
+
+
+@final
+class InputKind(StrEnum):
+    PROMPT = "prompt"
+    PEER_MESSAGE = "peer_message"
+    PEER_REQUEST = "peer_request"
+    PEER_RESPONSE_PROGRESS = "peer_response_progress"
+    PEER_RESPONSE_TERMINAL = "peer_response_terminal"
+    FLOW_STEP = "flow_step"
+    EXTERNAL_EVENT = "external_event"
+    CONTINUATION = "continuation"
+    OPERATION = "operation"
+
+
+@final
+class Durability(StrEnum):
+    DURABLE = "durable"
+    EPHEMERAL = "ephemeral"
+    DERIVED = "derived"
+
+
+@final
+class HandlingMode(StrEnum):
+    QUEUE = "queue"
+    STEER = "steer"
+
+
+@final
+class Lane(StrEnum):
+    QUEUE = "queue"
+    STEER = "steer"
+
+
+@final
+class RunBoundary(StrEnum):
+    RUN_START = "run_start"
+    RUN_CHECKPOINT = "run_checkpoint"
+
+
+# -- policy --------------------------------------------------------------------------------------------------------
+
+
+@final
+class ApplyMode(StrEnum):
+    STAGE_RUN_START = "stage_run_start"
+    STAGE_RUN_BOUNDARY = "stage_run_boundary"
+    INJECT_NOW = "inject_now"
+    IGNORE = "ignore"
+
+
+@final
+class WakeMode(StrEnum):
+    WAKE_IF_IDLE = "wake_if_idle"
+    INTERRUPT_YIELDING = "interrupt_yielding"
+    NONE = "none"
+
+
+@final
+class QueueMode(StrEnum):
+    NONE = "none"
+    FIFO = "fifo"
+    COALESCE = "coalesce"
+    SUPERSEDE = "supersede"
+    PRIORITY = "priority"
+
+
+@final
+class ConsumePoint(StrEnum):
+    ON_ACCEPT = "on_accept"
+    ON_APPLY = "on_apply"
+    ON_RUN_START = "on_run_start"
+    ON_RUN_COMPLETE = "on_run_complete"
+    EXPLICIT_ACK = "explicit_ack"
+
+
+@final
+class InterruptPolicy(StrEnum):
+    NONE = "none"
+    INTERRUPT_YIELDING = "interrupt_yielding"
+
+
+@final
+class DrainPolicy(StrEnum):
+    QUEUE_NEXT_TURN = "queue_next_turn"
+    STEER_BATCH = "steer_batch"
+    IMMEDIATE = "immediate"
+    IGNORE = "ignore"
+
+
+@final
+class RoutingDisposition(StrEnum):
+    QUEUE = "queue"
+    STEER = "steer"
+    IMMEDIATE = "immediate"
+    DROP = "drop"
+
+
+# -- commands and what they announce -------------------------------------------------------------------------------
+
+
+@final
+class CommandName(StrEnum):
+    ACCEPT = "accept"
+    OPEN = "open"
+    ATTACH = "attach"
+    DETACH = "detach"
+    BEGIN_RUN = "begin_run"
+    STAGE_MORE = "stage_more"
+    BOUNDARY_APPLIED = "boundary_applied"
+    RUN_COMPLETED = "run_completed"
+    RUN_FAILED = "run_failed"
+    RUN_CANCELLED = "run_cancelled"
+    ROLLBACK_STAGED = "rollback_staged"
+    CONSUME_INPUTS = "consume_inputs"
+    CANCEL = "cancel"
+    ABANDON_PENDING = "abandon_pending"
+    RETIRE = "retire"
+    RESET = "reset"
+    STOP = "stop"
+    DESTROY = "destroy"
+    RECYCLE = "recycle"
+    RECOVER = "recover"
+    RESUME = "resume"
+
+
+@final
+class EventCode(StrEnum):
+    """What a runtime announces after a commit."""
+
+    INPUT_ACCEPTED = "input.accepted"
+    INPUT_STAGED = "input.staged"
+    INPUT_ROLLED_BACK = "input.rolled_back"
+    INPUT_APPLIED = "input.applied"
+    INPUT_CONSUMED = "input.consumed"
+    INPUT_SUPERSEDED = "input.superseded"
+    INPUT_COALESCED = "input.coalesced"
+    INPUT_ABANDONED = "input.abandoned"
+    INPUT_RECOVERED = "input.recovered"
+    RUN_STARTED = "run.started"
+    RUN_BOUNDARY_APPLIED = "run.boundary_applied"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELLED = "run.cancelled"
+    RUNTIME_STATE_CHANGED = "runtime.state_changed"
