@@ -1,0 +1,1 @@
+"""holdstate: durable runtimes for agents and jobs, driven by transition tables."""
