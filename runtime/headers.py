@@ -1,0 +1,105 @@
+"""The header of every input: id, time, who sent it, who may see it, and its keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeAlias, final
+
+from attrs import frozen
+
+from ..spec.vocabulary import Durability
+from .ids import IdempotencyKey, InputId, RuntimeId, SupersessionKey, new_uuid7, utc_now
+
+
+@final
+@frozen
+class OperatorSource:
+    """The person or program in charge of the runtime."""
+
+
+@final
+@frozen
+class PeerSource:
+    """Another agent, with its runtime where that is known."""
+
+    peer_id: str
+    runtime_id: RuntimeId | None = None
+
+
+@final
+@frozen
+class FlowSource:
+    """A step of a flow; ``step_index`` counts from 0."""
+
+    flow_id: str
+    step_index: int
+
+
+@final
+@frozen
+class SystemSource:
+    """The host of the runtime itself."""
+
+
+@final
+@frozen
+class ExternalSource:
+    """Something outside: a webhook, a timer, a file."""
+
+    source_name: str
+
+
+Source: TypeAlias = OperatorSource | PeerSource | FlowSource | SystemSource | ExternalSource
+
+
+@final
+@frozen
+class Visibility:
+    transcript_eligible: bool = True
+    operator_eligible: bool = True
+
+
+VISIBLE = Visibility()
+OPERATOR = OperatorSource()
+SYSTEM = SystemSource()
+PEER = PeerSource("peer")
+FLOW = FlowSource("flow", 0)
+EXTERNAL = ExternalSource("external")
+
+
+@final
+@frozen
+class InputHeader:
+    """What every input carries. ``timestamp`` is aware and stored as UTC; keys have 1 to 512 UTF-8 bytes."""
+
+    id: InputId
+    timestamp: datetime
+    source: Source
+    durability: Durability = Durability.DURABLE
+    visibility: Visibility = VISIBLE
+    idempotency_key: IdempotencyKey | None = None
+    supersession_key: SupersessionKey | None = None
+    correlation_id: str | None = None
+
+
+def new_header(
+    source: Source,
+    durability: Durability,
+    idempotency_key: str | None,
+    supersession_key: str | None,
+    correlation_id: str | None,
+    visibility: Visibility,
+    id: InputId | None,
+    timestamp: datetime | None,
+) -> InputHeader:
+    """A header; id and time are minted where they are None."""
+    return InputHeader(
+        id=InputId(new_uuid7()) if id is None else id,
+        timestamp=utc_now() if timestamp is None else timestamp,
+        source=source,
+        durability=durability,
+        visibility=visibility,
+        idempotency_key=None if idempotency_key is None else IdempotencyKey(idempotency_key),
+        supersession_key=None if supersession_key is None else SupersessionKey(supersession_key),
+        correlation_id=correlation_id,
+    )
