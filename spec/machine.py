@@ -1,0 +1,246 @@
+"""Machines as tables: states, fields, events with typed parameters, and transition rows.
+
+A ``Machine`` is checked when it is built: what it names exists and types fit, else ``SpecError`` says which row to mend.
+``compile()`` makes the table that is run; ``lint()`` finds what is well formed and still wrong; ``matrix()`` shows every
+(state, event) pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, StrEnum
+from functools import cached_property
+from types import MappingProxyType, NoneType
+from typing import Generic, TypeVar, final
+from uuid import UUID
+
+import attrs
+from attrs import frozen
+
+from .errors import SpecError
+from .expressions import TRUE, Expression, ExpressionError, Value, const
+from .lint import Finding, lint_machine
+from .table import TransitionTable, compile_machine
+
+S = TypeVar("S", bound=StrEnum)
+E = TypeVar("E", bound=StrEnum)
+
+_TYPES = (int, str, bool, UUID)
+
+
+@final
+@frozen
+class Field:
+    """One piece of memory of a machine. ``type`` is int, str, bool, UUID or an enum; an optional one may be None."""
+
+    name: str
+    type: type
+    default: Value = None
+    optional: bool = attrs.field(default=False, kw_only=True)
+
+
+@final
+@frozen
+class Param:
+    """What an event brings along. An optional one may be None, and may be left out, which is the same."""
+
+    name: str
+    type: type
+    optional: bool = attrs.field(default=False, kw_only=True)
+
+
+def _states(source: S | Iterable[S]) -> tuple[S, ...]:
+    return (source,) if isinstance(source, StrEnum) else tuple(source)
+
+
+def _assignments(sets: Mapping[str, Expression | Value]) -> tuple[tuple[str, Expression], ...]:
+    return tuple((name, const(value)) for name, value in sets.items())
+
+
+def _strings(emits: str | Iterable[str]) -> tuple[str, ...]:
+    return (emits,) if isinstance(emits, str) else tuple(emits)
+
+
+@final
+@frozen
+class Transition(Generic[S, E]):
+    """One row: ``event`` takes each state of ``source`` to ``target`` where ``guard`` holds.
+
+    ``sets`` maps a field to its new value, worked out from the fields before the step; ``emits`` names effects in order.
+    """
+
+    event: E
+    source: tuple[S, ...] = attrs.field(converter=_states)
+    target: S
+    guard: Expression = attrs.field(default=TRUE, kw_only=True)
+    sets: tuple[tuple[str, Expression], ...] = attrs.field(factory=dict, converter=_assignments, kw_only=True)
+    emits: tuple[str, ...] = attrs.field(default=(), converter=_strings, kw_only=True)
+    doc: str = attrs.field(default="", kw_only=True)
+
+
+def _fields(fields: Iterable[Field]) -> tuple[Field, ...]:
+    return tuple(fields)
+
+
+def _terminal(terminal: Iterable[S]) -> frozenset[S]:
+    return frozenset(terminal)
+
+
+def _exits(exits: Iterable[tuple[S, E]]) -> frozenset[tuple[S, E]]:
+    return frozenset(exits)
+
+
+def _rows(transitions: Iterable[Transition[S, E]]) -> tuple[Transition[S, E], ...]:
+    return tuple(transitions)
+
+
+def _params(events: Mapping[E, Iterable[Param]]) -> Mapping[E, tuple[Param, ...]]:
+    return MappingProxyType({event: tuple(params) for event, params in events.items()})
+
+
+def _effects(effects: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if effects is None else tuple(effects)
+
+
+@final
+@frozen(kw_only=True, eq=False)
+class Machine(Generic[S, E]):
+    """A machine as data. Raises SpecError, naming the place and what to mend, where the parts do not fit together.
+
+    ``terminal_exits`` are the (state, event) pairs that may leave a terminal state. ``effects``, when given, is the
+    vocabulary of what rows may emit: an enum class, or the members that this machine is to use.
+    """
+
+    name: str
+    states: type[S]
+    initial: S
+    terminal: frozenset[S] = attrs.field(default=frozenset(), converter=_terminal)
+    terminal_exits: frozenset[tuple[S, E]] = attrs.field(default=frozenset(), converter=_exits)
+    fields: tuple[Field, ...] = attrs.field(default=(), converter=_fields)
+    events: Mapping[E, tuple[Param, ...]] = attrs.field(converter=_params)
+    transitions: tuple[Transition[S, E], ...] = attrs.field(converter=_rows)
+    effects: tuple[str, ...] | None = attrs.field(default=None, converter=_effects)
+    doc: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        _check_vocabulary(self)
+        _check_fields(self)
+        _check_events(self)
+        for number, row in enumerate(self.transitions):
+            _check_row(self, number, row)
+
+    @cached_property
+    def _table(self) -> TransitionTable[S, E]:
+        return compile_machine(self)
+
+    def compile(self) -> TransitionTable[S, E]:
+        """The table that is run. Built once."""
+        return self._table
+
+    def lint(self) -> tuple[Finding, ...]:
+        """What is well formed and still wrong; empty for a good machine."""
+        return lint_machine(self)
+
+    def matrix(self) -> dict[tuple[S, E], tuple[Transition[S, E], ...]]:
+        """The rows of every (state, event) pair, in order; an empty tuple means that the event is refused there."""
+        return {
+            (state, event): tuple(row for row in self.transitions if row.event is event and state in row.source)
+            for state in self.states
+            for event in self.events
+        }
+
+    def place(self, number: int) -> str:
+        """How errors and findings name row ``number``, counted from 0: ``transitions[2] (cart --pay--> paid)``."""
+        row = self.transitions[number]
+        return f"transitions[{number}] ({', '.join(row.source)} --{row.event}--> {row.target})"
+
+
+def _check_vocabulary(machine: Machine[S, E]) -> None:
+    where = f"machine {machine.name!r}"
+    if not (isinstance(machine.states, type) and issubclass(machine.states, StrEnum)):
+        raise SpecError(where, f"states must be a StrEnum class, not {machine.states!r}")
+    for state in (machine.initial, *machine.terminal, *(state for state, _ in machine.terminal_exits)):
+        if not isinstance(state, machine.states):
+            raise SpecError(where, f"{state!r} is not a member of {machine.states.__name__}")
+    if machine.initial in machine.terminal:
+        raise SpecError(where, f"the initial state {machine.initial} is terminal; start where something can happen")
+    for state, event in sorted(machine.terminal_exits):
+        if state not in machine.terminal:
+            raise SpecError(where, f"terminal_exits names {state}, which is not terminal; leave that pair out")
+        if event not in machine.events:
+            raise SpecError(where, f"terminal_exits names {event!r}, which is not an event of the machine")
+
+
+def _check_fields(machine: Machine[S, E]) -> None:
+    for declared in machine.fields:
+        where = f"machine {machine.name!r}, field {declared.name!r}"
+        _check_declaration(where, declared)
+        if declared.default is None and not declared.optional:
+            raise SpecError(where, "give it a default, or declare it optional=True")
+        if declared.default is not None and type(declared.default) is not declared.type:
+            raise SpecError(where, f"the default {declared.default!r} is not of type {declared.type.__name__}")
+    _check_once(f"machine {machine.name!r}, fields", machine.fields)
+
+
+def _check_events(machine: Machine[S, E]) -> None:
+    where = f"machine {machine.name!r}, events"
+    classes = {type(event) for event in machine.events}
+    if len(classes) != 1 or not all(issubclass(cls, StrEnum) for cls in classes):
+        raise SpecError(where, "the keys must be the members of one StrEnum class")
+    missing = [event.value for event in classes.pop() if event not in machine.events]
+    if missing:
+        raise SpecError(where, f"{', '.join(missing)} is not declared; give it its parameters, () for none")
+    for event, params in machine.events.items():
+        for declared in params:
+            _check_declaration(f"machine {machine.name!r}, event {event}, parameter {declared.name!r}", declared)
+        _check_once(f"machine {machine.name!r}, event {event}", params)
+
+
+def _check_declaration(where: str, declared: Field | Param) -> None:
+    if not (isinstance(declared.name, str) and declared.name.isidentifier() and declared.name.isascii()):
+        raise SpecError(where, "a name must be an ASCII identifier")
+    if not isinstance(declared.type, type) or not (declared.type in _TYPES or issubclass(declared.type, Enum)):
+        raise SpecError(where, f"the type must be int, str, bool, UUID or an enum class, not {declared.type!r}")
+
+
+def _check_once(where: str, declared: Iterable[Field | Param]) -> None:
+    names = [each.name for each in declared]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(where, f"{name!r} is declared twice")
+
+
+def _check_row(machine: Machine[S, E], number: int, row: Transition[S, E]) -> None:
+    where = f"machine {machine.name!r}, transitions[{number}]"
+    if row.event not in machine.events:
+        raise SpecError(where, f"{row.event!r} is not an event of the machine")
+    for state in (*row.source, row.target):
+        if not isinstance(state, machine.states):
+            raise SpecError(where, f"{state!r} is not a member of {machine.states.__name__}")
+    where = f"machine {machine.name!r}, {machine.place(number)}"
+    if not row.source or len(set(row.source)) < len(row.source):
+        raise SpecError(where, "name each source state once, and at least one")
+    if machine.effects is not None:
+        for effect in row.emits:
+            if effect not in machine.effects:
+                raise SpecError(where, f"{effect!r} is not in the effects of the machine")
+    _check_expressions(machine, where, row)
+
+
+def _check_expressions(machine: Machine[S, E], where: str, row: Transition[S, E]) -> None:
+    if not isinstance(row.guard, Expression):
+        raise SpecError(where, f"the guard is {row.guard!r}, not an expression; write x.eq(y), not x == y")
+    fields = {declared.name: declared.type for declared in machine.fields}
+    params = {declared.name: declared.type for declared in machine.events[row.event]}
+    optional = {declared.name for declared in machine.fields if declared.optional}
+    try:
+        if row.guard.type_in(fields, params) is not bool:
+            raise SpecError(where, f"the guard {row.guard.text()} is not a condition")
+        for name, value in row.sets:
+            if name not in fields:
+                raise SpecError(where, f"sets {name!r}, which is not a field of the machine")
+            given = value.type_in(fields, params)
+            if given is not fields[name] and not (given is NoneType and name in optional):
+                raise SpecError(where, f"sets {name!r} ({fields[name].__name__}) to {value.text()} ({given.__name__})")
+    except ExpressionError as error:
+        raise SpecError(where, str(error)) from error
