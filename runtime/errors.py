@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import final
+from uuid import UUID
 
 from ..spec.errors import HoldstateError
+from .rejections import RejectionCode
 
 
 @final
@@ -15,11 +17,212 @@ class InvalidInput(HoldstateError, ValueError):
     is wanted, ``code`` is the word for it (see ``RejectionCode``).
     """
 
-    def __init__(self, path: str, problem: str, code: str = "invalid_field") -> None:
+    def __init__(self, path: str, problem: str, code: RejectionCode = RejectionCode.INVALID_FIELD) -> None:
         self.path = path
         self.problem = problem
         self.code = code
         super().__init__(f"{path or 'input'}: {problem}")
 
-    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str, RejectionCode]]:
         return type(self), (self.path, self.problem, self.code)
+
+
+# -- refused commands: nothing was changed -------------------------------------------------------------------------
+
+
+@final
+class NotReady(HoldstateError):
+    """The runtime takes no input in its present ``state``."""
+
+    def __init__(self, runtime_id: str, state: str) -> None:
+        self.runtime_id = runtime_id
+        self.state = state
+        super().__init__(
+            f"runtime {runtime_id!r} is {state} and takes no input; reset or recycle it, or use another runtime"
+        )
+
+
+@final
+class RunNotCurrent(HoldstateError):
+    """``command`` speaks of a run that is not the current one (C20, C26)."""
+
+    def __init__(self, command: str, run_id: UUID, current_run_id: UUID | None) -> None:
+        self.command = command
+        self.run_id = run_id
+        self.current_run_id = current_run_id
+        current = f"run {current_run_id} is" if current_run_id else "no run is"
+        super().__init__(f"{command}: run {run_id} is not current ({current}); drop what the old run made")
+
+
+@final
+class RunInProgress(HoldstateError):
+    """``command`` needs that no run is current, or that nobody holds it."""
+
+    def __init__(self, command: str, run_id: UUID) -> None:
+        self.command = command
+        self.run_id = run_id
+        super().__init__(f"{command}: run {run_id} is in progress; complete, fail or cancel it first")
+
+
+@final
+class RunIdReused(HoldstateError, ValueError):
+    """A run id was given that has been used before; run ids are used once."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.run_id = run_id
+        super().__init__(f"run id {run_id} was used before in this runtime; mint a new one")
+
+
+@final
+class RunIncomplete(HoldstateError):
+    """A completion came before every contributor was covered by a boundary, or without any boundary."""
+
+    def __init__(self, run_id: UUID, staged: int, receipts: int) -> None:
+        self.run_id = run_id
+        self.staged = staged
+        self.receipts = receipts
+        super().__init__(
+            f"run {run_id} cannot complete: {staged} contributors are still staged and {receipts} boundaries are "
+            "committed; commit a boundary that lists the staged ones first"
+        )
+
+
+@final
+class BatchRefused(HoldstateError, ValueError):
+    """What was to be staged is not a prefix of the next batch (C12)."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}; stage a non-empty prefix of the next batch")
+
+
+@final
+class ContributorsRefused(HoldstateError, ValueError):
+    """The named inputs are not the contributors that the command needs (C20)."""
+
+    def __init__(self, command: str, run_id: UUID, problem: str) -> None:
+        self.command = command
+        self.run_id = run_id
+        self.problem = problem
+        super().__init__(f"{command} of run {run_id}: {problem}")
+
+
+@final
+class ReceiptConflict(HoldstateError):
+    """Another receipt is stored under the same run and sequence (C20)."""
+
+    def __init__(self, run_id: UUID, sequence: int) -> None:
+        self.run_id = run_id
+        self.sequence = sequence
+        super().__init__(
+            f"run {run_id} has a different receipt with sequence {sequence}; a committed boundary never changes"
+        )
+
+
+@final
+class DriverClosed(HoldstateError):
+    """The driver was closed or fenced; open the runtime anew."""
+
+    def __init__(self, runtime_id: str) -> None:
+        self.runtime_id = runtime_id
+        super().__init__(f"the driver of runtime {runtime_id!r} is closed; open the runtime anew")
+
+
+@final
+class InvariantViolated(HoldstateError):
+    """Debug mode found a named invariant broken after a command: a bug in holdstate or in a store."""
+
+    def __init__(self, runtime_id: str, findings: tuple[str, ...]) -> None:
+        self.runtime_id = runtime_id
+        self.findings = findings
+        super().__init__(f"runtime {runtime_id!r}: " + "; ".join(findings))
+
+
+# -- stores --------------------------------------------------------------------------------------------------------
+
+
+class StoreError(HoldstateError):
+    """The store failed. ``applied``: True or False where it is known whether the commit took effect, None where it is not."""
+
+    def __init__(self, problem: str, *, applied: bool | None = False, cause: BaseException | None = None) -> None:
+        self.problem = problem
+        self.applied = applied
+        self.__cause__ = cause
+        known = {
+            True: "the commit was applied",
+            False: "nothing was applied",
+            None: "whether it was applied is unknown",
+        }
+        super().__init__(f"{problem} ({known[applied]})")
+
+
+@final
+class StoreFull(StoreError):
+    """The map has reached its cap or the disk is full. The store stays usable; make room and try again (C43)."""
+
+
+@final
+class StoreReadOnly(StoreError):
+    """The store was opened read-only, or its file system is."""
+
+
+@final
+class StoreCorruption(StoreError):
+    """A row is not what was written, or rows are missing. ``where`` names it; nothing was written (C38)."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        self.where = where
+        super().__init__(f"corrupt store: {where}: {problem}; run `holdstate store verify` and restore a copy")
+
+
+@final
+class StoreTooNew(StoreError):
+    """The store, or a row of it, was written by a newer version of holdstate; it was left untouched (C40)."""
+
+    def __init__(self, where: str, found: int, known: int) -> None:
+        self.where = where
+        self.found = found
+        self.known = known
+        super().__init__(f"{where} has format {found}, this version reads up to {known}; upgrade holdstate")
+
+
+@final
+class StoreInUse(StoreError):
+    """This process has the store open already; share the open store instead."""
+
+
+@final
+class StoreClosed(StoreError):
+    """The store was closed."""
+
+
+@final
+class StoreForked(StoreError):
+    """The store was opened in another process and inherited by fork; open it anew in this process."""
+
+
+@final
+class StoreLost(StoreError):
+    """The file under the store was removed or replaced; what is committed now would be lost."""
+
+
+@final
+class WrongLoop(HoldstateError, RuntimeError):
+    """The store belongs to another event loop that is still alive."""
+
+    def __init__(self) -> None:
+        super().__init__("this store belongs to another event loop; use one loop per store, or open the store there")
+
+
+@final
+class Fenced(HoldstateError):
+    """A newer opener holds the runtime; this driver is finished. Never retried (C32)."""
+
+    def __init__(self, runtime_id: str, epoch: int, stored_epoch: int) -> None:
+        self.runtime_id = runtime_id
+        self.epoch = epoch
+        self.stored_epoch = stored_epoch
+        super().__init__(
+            f"runtime {runtime_id!r} was opened by somebody else (epoch {stored_epoch}, ours is {epoch}); "
+            "this driver is finished, open the runtime anew to take it back"
+        )

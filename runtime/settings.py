@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # The encoder and decoder of JSON recurse once per level, on the caller's stack.
 DEEPEST: Final = 256
+LARGEST_BYTES: Final = 256 * 1024 * 1024
 MIB: Final = 1024 * 1024
 YEAR_SECONDS: Final = 31_536_000.0
 
@@ -69,10 +70,15 @@ class Limits:
     have to fit into -2**63 to 2**64 - 1."""
 
     max_active_inputs: int = field(default=100_000, validator=_whole(1))
-    max_payload_bytes: int = field(default=MIB, validator=_whole(1024))
-    max_blob_bytes: int = field(default=16 * MIB, validator=_whole(1))
-    max_blobs: int = field(default=64, validator=_whole(0))
+    max_payload_bytes: int = field(default=MIB, validator=_whole(1024, LARGEST_BYTES))
+    max_blob_bytes: int = field(default=16 * MIB, validator=_whole(1, LARGEST_BYTES))
+    max_blobs: int = field(default=64, validator=_whole(0, 1_000_000))
     max_depth: int = field(default=64, validator=_whole(1, DEEPEST))
+
+
+HARD_LIMITS: Final = Limits(
+    max_payload_bytes=LARGEST_BYTES, max_blob_bytes=LARGEST_BYTES, max_blobs=1_000_000, max_depth=DEEPEST
+)
 
 
 @final
