@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HoldstateError", "__version__"]
 
-# Where each name of __all__ lives. tests/packaging/test_public_api.py compares this with __all__ and with the import block.
+# Where each name of __all__ lives. tests/packaging/test_public_api.py holds it against __all__ and the import block.
 _MODULES = {
     "HoldstateError": "spec.errors",
 }

@@ -1,0 +1,41 @@
+"""Fixtures for all tests, and the Hypothesis profiles.
+
+``HOLDSTATE_REQUIRE_ALL=1``           a test whose tool is not installed fails instead of being skipped
+``HOLDSTATE_HYPOTHESIS_PROFILE=…``    ``ci`` (the default: the same examples every time) or ``explore`` (new ones, many)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True, max_examples=2_000)
+settings.load_profile(os.environ.get("HOLDSTATE_HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """Returns a function that gives the path of a program; without the program it skips the test, or fails it."""
+
+    def path_of(program: str) -> str:
+        path = shutil.which(program)
+        if path is not None:
+            return path
+        notice = f"{program} is not installed, and this test runs it"
+        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
+            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
+        pytest.skip(notice)
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder of pyproject.toml."""
+    return Path(__file__).resolve().parents[1]
