@@ -1,0 +1,204 @@
+"""What a runtime keeps: input records, the runtime record, boundary receipts.
+
+An input record is split in two. The ``Admission`` is stamped once, when the input is admitted, and shared by all later
+versions of the record; the rest is what machine 1 changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, final
+
+from attrs import Factory, frozen
+
+from ..spec.policy import PolicyDecision
+from ..spec.vocabulary import (
+    AbandonReason,
+    Durability,
+    InputEvent,
+    InputKind,
+    InputState,
+    Lane,
+    OutcomeKind,
+    RunBoundary,
+    RunEnding,
+    RuntimeState,
+)
+from .ids import InputId, RunId
+
+TERMINAL_INPUT_STATES = frozenset(
+    {InputState.CONSUMED, InputState.SUPERSEDED, InputState.COALESCED, InputState.ABANDONED}
+)
+TERMINAL_RUNTIME_STATES = frozenset({RuntimeState.STOPPED, RuntimeState.DESTROYED})
+IN_FLIGHT_STATES = frozenset({InputState.STAGED, InputState.APPLIED, InputState.APPLIED_PENDING_CONSUMPTION})
+
+
+@final
+class HistoryEntry(NamedTuple):
+    """One transition of an input: when, from, to, and the event that caused it."""
+
+    at: datetime
+    from_state: InputState
+    to_state: InputState
+    reason: InputEvent
+
+
+@final
+@frozen
+class TerminalOutcome:
+    """How an input ended. ``successor_id`` for superseded and coalesced, ``reason`` (and ``error``) for abandoned."""
+
+    kind: OutcomeKind
+    successor_id: InputId | None = None
+    reason: AbandonReason | None = None
+    error: str | None = None
+
+
+@final
+class ResultSource(StrEnum):
+    """Which commit of the run gave the result that an input is answered with."""
+
+    BOUNDARY = "boundary"
+    COMPLETION = "completion"
+
+
+@final
+@frozen
+class Admission:
+    """What was decided about an input when it was admitted; never worked out again.
+
+    ``order`` is its order key within the runtime, ``wakes`` whether it may wake an idle runtime, ``fingerprint`` 32 bytes
+    over its payload, ``blobs`` the digests that its body refers to.
+    """
+
+    input_id: InputId
+    order: int
+    kind: InputKind
+    durability: Durability
+    lane: Lane
+    boundary: RunBoundary
+    is_prompt: bool
+    wakes: bool
+    idempotency_key: str | None
+    supersession_key: str | None
+    fingerprint: bytes
+    decision: PolicyDecision
+    admitted_at: datetime
+    blobs: tuple[str, ...] = ()
+
+    @property
+    def is_ephemeral(self) -> bool:
+        return self.durability is Durability.EPHEMERAL
+
+
+@final
+@frozen
+class InputRecord:
+    """One input as machine 1 sees it. ``failure_cap`` is the cap in force at its last failure; ``not_before`` holds it back."""
+
+    admission: Admission
+    state: InputState = InputState.ACCEPTED
+    last_run_id: RunId | None = None
+    last_boundary_sequence: int | None = None
+    attempt_count: int = 0
+    failure_count: int = 0
+    failure_cap: int | None = None
+    recovery_count: int = 0
+    outcome_kind: OutcomeKind | None = None
+    successor_id: InputId | None = None
+    abandon_reason: AbandonReason | None = None
+    error: str | None = None
+    not_before: datetime | None = None
+    result_source: ResultSource | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    history_dropped: int = 0
+
+    @property
+    def input_id(self) -> InputId:
+        return self.admission.input_id
+
+    @property
+    def order(self) -> int:
+        return self.admission.order
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL_INPUT_STATES
+
+    @property
+    def terminal_outcome(self) -> TerminalOutcome | None:
+        if self.outcome_kind is None:
+            return None
+        return TerminalOutcome(
+            self.outcome_kind,
+            self.successor_id,
+            self.abandon_reason,
+            self.error if self.outcome_kind is OutcomeKind.ABANDONED else None,
+        )
+
+
+@final
+@frozen
+class RunBoundaryReceipt:
+    """Proof that a boundary was committed: which inputs it lists, in staging order.
+
+    ``sequence`` counts the receipts of the run from 0; ``conversation_digest`` is the SHA-256 (hex) of the session snapshot
+    that was committed with it, if there was one.
+    """
+
+    run_id: RunId
+    boundary: RunBoundary
+    contributing_input_ids: tuple[InputId, ...]
+    sequence: int = 0
+    message_count: int = 0
+    conversation_digest: str | None = None
+
+
+@final
+@frozen
+class Counts:
+    """How many rows a runtime has. Ended, receipts, results and keys count all there ever were; retention keeps its own count."""
+
+    active: int = 0
+    ended: int = 0
+    keys: int = 0
+    receipts: int = 0
+    results: int = 0
+
+
+@final
+@frozen
+class LastRun:
+    run_id: RunId
+    ending: RunEnding
+
+
+FIRST_ORDER = 1
+PRIORITY_BIAS = -(2**62)
+"""Order keys of the priority class lie this far below the others; within each class the counter decides."""
+
+
+@final
+@frozen
+class RuntimeRecord:
+    """One runtime. ``revision`` rises by one with every command that is committed, ``epoch`` with every open."""
+
+    runtime_id: str
+    state: RuntimeState = RuntimeState.INITIALIZING
+    current_run_id: RunId | None = None
+    pre_run_state: RuntimeState | None = None
+    contributors: tuple[InputId, ...] = ()
+    boundary_count: int = 0
+    last_run: LastRun | None = None
+    epoch: int = 0
+    revision: int = 0
+    next_order: int = FIRST_ORDER
+    counts: Counts = Factory(Counts)
+    has_snapshot: bool = False
+    created_at: datetime | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in TERMINAL_RUNTIME_STATES
+
