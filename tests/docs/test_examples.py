@@ -70,19 +70,25 @@ def _run_console(command: str, folder: Path) -> None:
     assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}(exit code {done.returncode})"
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES, ids=_name)
-def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page run in order, in one namespace and one empty folder; ``await`` may stand outside functions."""
+def _run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Runs the blocks of ``page`` in ``folder`` and returns the namespace that they leave."""
     module = ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     with asyncio.Runner() as runner:
         for block in blocks(page):
             if block.language == "python":
                 _run_python(block, page, module, runner)
             elif block.language == "console":
                 for command in block.commands():
-                    _run_console(command, tmp_path)
+                    _run_console(command, folder)
+    return module
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_EXAMPLES, ids=_name)
+def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run in order, in one namespace and one empty folder; ``await`` needs no function."""
+    _run_page(page, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -103,3 +109,29 @@ def test_every_example_script_runs(subtests: pytest.Subtests, tmp_path_factory: 
     for script in sorted((ROOT / "examples").glob("*.py")):
         with subtests.test(script=script.name):
             _run_console(f"python '{script}'", tmp_path_factory.mktemp("example"))
+
+
+def test_blocks_share_namespace_folder_and_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later block sees what an earlier one left: names, files, and the event loop of a top-level ``await``."""
+    page = tmp_path / "page.md"
+    first = "import asyncio\nfrom pathlib import Path\nloop = asyncio.get_running_loop()\nawait asyncio.sleep(0)\n"
+    second = "async with asyncio.timeout(None):\n    same = asyncio.get_running_loop() is loop\nPath('left').touch()\n"
+    third = "if __name__ == '__main__':\n    left = Path('left').exists()\n"
+    page.write_text("\n".join(f"```python\n{block}```\n" for block in (first, second, third)), encoding="utf-8")
+    module = _run_page(page, tmp_path, monkeypatch)
+    assert (module.same, module.left) == (True, True)
+
+
+def test_a_failing_block_names_page_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traceback points into the page, so that a reader finds the example."""
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n```python\nx = 1\nassert x == 2\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError) as failed:
+        _run_page(page, tmp_path, monkeypatch)
+    assert (str(failed.traceback[-1].path), failed.traceback[-1].lineno + 1) == (str(page), 5)
+
+
+def test_a_failing_command_shows_its_output(tmp_path: Path) -> None:
+    """Any exit code but 0 fails, within a pipe too."""
+    with pytest.raises(AssertionError, match=r"wrong\n\(exit code 3\)"):
+        _run_console("(echo wrong >&2; exit 3) | cat", tmp_path)
