@@ -1,7 +1,7 @@
 """First-order expressions over the fields of a machine and the parameters of an event, as data.
 
-An expression is a frozen tree: it can be compared, hashed, run (``evaluate``), read (``text``), compiled (``source``) and
-exported. The set of nodes is closed::
+An expression is a frozen tree: it can be compared, hashed, run (``evaluate``), read (``text``), compiled (``source``)
+and exported. The set of nodes is closed::
 
     field("total")   param("amount")   const(5)   TRUE
     x.eq(y)  x.ne(y)  x.lt(y)  x.le(y)  x.gt(y)  x.ge(y)    x.is_none()  x.is_some()  x.is_in(a, b)    x.plus_one()
@@ -17,8 +17,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, StrEnum
-from types import NoneType
-from typing import Any, NoReturn, final
+from typing import ClassVar, NoReturn, final
 from uuid import UUID
 
 import attrs
@@ -30,12 +29,11 @@ Value = int | str | bool | Enum | UUID | None
 """What a constant, a field or a parameter can be."""
 
 _Fields = Mapping[str, object]
-_Types = Mapping[str, type]
 
 
 @final
 class ExpressionError(HoldstateError, TypeError):
-    """An expression is put together wrongly. ``expression`` is what was written, ``problem`` says what to write instead."""
+    """An expression is put together wrongly: ``expression`` is what was written, ``problem`` what to write instead."""
 
     def __init__(self, expression: str, problem: str) -> None:
         self.expression = expression
@@ -56,18 +54,9 @@ class Comparator(StrEnum):
     def is_order(self) -> bool:
         return self not in (Comparator.EQ, Comparator.NE)
 
-    @property
-    def python(self) -> str:
-        return "==" if self is Comparator.EQ else self.value
 
-
-_COMPARE: dict[Comparator, Callable[[Any, Any], bool]] = {
-    Comparator.EQ: operator.eq,
-    Comparator.NE: operator.ne,
-    Comparator.LT: operator.lt,
-    Comparator.LE: operator.le,
-    Comparator.GT: operator.gt,
-    Comparator.GE: operator.ge,
+_COMPARE: dict[Comparator, Callable[[object, object], bool]] = {
+    each: getattr(operator, each.name.lower()) for each in Comparator
 }
 
 
@@ -82,7 +71,10 @@ class Names:
 
 @frozen
 class Expression(ABC):
-    """One node. Build it with ``field``, ``param``, ``const`` and the methods below, never with ``and``, ``or``, ``==``."""
+    """One node. Build it with ``field``, ``param``, ``const`` and the methods below; ``and``, ``or``, ``==`` do not."""
+
+    binding: ClassVar[int] = 9
+    """How strongly the outermost operator holds its operands together; 9 never needs parentheses."""
 
     def eq(self, other: Expression | Value) -> Expression:
         return Comparison(Comparator.EQ, self, const(other))
@@ -131,7 +123,10 @@ class Expression(ABC):
 
     @property
     def children(self) -> tuple[Expression, ...]:
-        return ()
+        """The operands, from the left."""
+        values = (getattr(self, part.name) for part in attrs.fields(type(self)))
+        parts = (part for value in values for part in (value if isinstance(value, tuple) else (value,)))
+        return tuple(part for part in parts if isinstance(part, Expression))
 
     def walk(self) -> Iterator[Expression]:
         """This node and every node below it."""
@@ -146,14 +141,9 @@ class Expression(ABC):
             params=frozenset(node.name for node in nodes if isinstance(node, ParamRef)),
         )
 
-    @property
-    def binding(self) -> int:
-        """How strongly the outermost operator holds its operands together; 9 for what never needs parentheses."""
-        return 9
-
     @abstractmethod
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
-        """The value. Raises KeyError for a name that is not there and TypeError where None meets an order or ``+ 1``."""
+        """The value. Raises KeyError for a name that is not there, TypeError where None meets an order or ``+ 1``."""
 
     @abstractmethod
     def text(self) -> str:
@@ -166,28 +156,14 @@ class Expression(ABC):
         Parameters in ``omissible`` read as None where they were left out.
         """
 
-    @abstractmethod
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        """The type of the value where names have the types given. Raises ExpressionError where types do not fit."""
 
-
-def _flat(kind: type[And] | type[Or], expression: Expression) -> tuple[Expression, ...]:
+def _flat(kind: type[And | Or], expression: Expression) -> tuple[Expression, ...]:
     return expression.children if isinstance(expression, kind) else (expression,)
 
 
 def _within(expression: Expression, binding: int) -> str:
     text = expression.text()
     return text if expression.binding > binding else f"({text})"
-
-
-def _name(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-    if not (isinstance(value, str) and value.isidentifier() and value.isascii()):
-        raise ExpressionError(repr(value), "a name must be an ASCII identifier")
-
-
-def _constant(instance: object, attribute: attrs.Attribute[Value], value: object) -> None:
-    if not (value is None or isinstance(value, int | str | Enum | UUID)):
-        raise ExpressionError(repr(value), "a constant must be an int, str, bool, None, enum member or UUID")
 
 
 def _type_and_value(value: Value) -> tuple[type, Value]:
@@ -197,7 +173,10 @@ def _type_and_value(value: Value) -> tuple[type, Value]:
 @final
 @frozen
 class FieldRef(Expression):
-    name: str = attrs.field(validator=_name)
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        _check_name(self.name)
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return fields[self.name]
@@ -208,16 +187,14 @@ class FieldRef(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"fields['{self.name}']"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        if self.name not in fields:
-            raise ExpressionError(self.name, f"no such field; declared are {_listed(fields)}")
-        return fields[self.name]
-
 
 @final
 @frozen
 class ParamRef(Expression):
-    name: str = attrs.field(validator=_name)
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        _check_name(self.name)
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return params[self.name]
@@ -228,18 +205,18 @@ class ParamRef(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"params.get('{self.name}')" if self.name in omissible else f"params['{self.name}']"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        if self.name not in params:
-            raise ExpressionError(self.name, f"no such parameter of this event; declared are {_listed(params)}")
-        return params[self.name]
-
 
 @final
 @frozen
 class Const(Expression):
     """A value written into the table. ``Const(1)`` and ``Const(True)`` are different."""
 
-    value: Value = attrs.field(validator=_constant, eq=_type_and_value)
+    value: Value = attrs.field(eq=_type_and_value)
+
+    def __attrs_post_init__(self) -> None:
+        value: object = self.value
+        if not (value is None or isinstance(value, int | str | Enum | UUID)):
+            raise ExpressionError(repr(value), "a constant must be an int, str, bool, None, enum member or UUID")
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return self.value
@@ -250,22 +227,12 @@ class Const(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return bind(constants, self.value)
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        return type(self.value)
-
 
 @final
 @frozen
 class PlusOne(Expression):
+    binding: ClassVar[int] = 5
     operand: Expression
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.operand,)
-
-    @property
-    def binding(self) -> int:
-        return 5
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return operator.add(self.operand.evaluate(fields, params), 1)
@@ -276,26 +243,14 @@ class PlusOne(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"({self.operand.source(constants, omissible)} + 1)"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        if self.operand.type_in(fields, params) is not int:
-            raise ExpressionError(self.text(), "only an int has a plus_one")
-        return int
-
 
 @final
 @frozen
 class Comparison(Expression):
+    binding: ClassVar[int] = 4
     comparator: Comparator
     left: Expression
     right: Expression
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.left, self.right)
-
-    @property
-    def binding(self) -> int:
-        return 4
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return _COMPARE[self.comparator](self.left.evaluate(fields, params), self.right.evaluate(fields, params))
@@ -305,29 +260,14 @@ class Comparison(Expression):
 
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         left, right = self.left.source(constants, omissible), self.right.source(constants, omissible)
-        return f"({left} {self.comparator.python} {right})"
-
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        left, right = self.left.type_in(fields, params), self.right.type_in(fields, params)
-        if self.comparator.is_order and not left is right is int:
-            raise ExpressionError(self.text(), f"only ints are ordered, not {left.__name__} and {right.__name__}")
-        if left is not right and NoneType not in (left, right):
-            raise ExpressionError(self.text(), f"{left.__name__} and {right.__name__} are never equal")
-        return bool
+        return f"({left} {'==' if self.comparator is Comparator.EQ else self.comparator} {right})"
 
 
 @final
 @frozen
 class IsNone(Expression):
+    binding: ClassVar[int] = 4
     operand: Expression
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.operand,)
-
-    @property
-    def binding(self) -> int:
-        return 4
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return self.operand.evaluate(fields, params) is None
@@ -338,24 +278,13 @@ class IsNone(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"({self.operand.source(constants, omissible)} is None)"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        self.operand.type_in(fields, params)
-        return bool
-
 
 @final
 @frozen
 class IsIn(Expression):
+    binding: ClassVar[int] = 4
     operand: Expression
     options: tuple[Const, ...]
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.operand, *self.options)
-
-    @property
-    def binding(self) -> int:
-        return 4
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return self.operand.evaluate(fields, params) in tuple(option.value for option in self.options)
@@ -367,24 +296,12 @@ class IsIn(Expression):
         options = bind(constants, tuple(option.value for option in self.options))
         return f"({self.operand.source(constants, omissible)} in {options})"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        for option in self.options:
-            Comparison(Comparator.EQ, self.operand, option).type_in(fields, params)
-        return bool
-
 
 @final
 @frozen
 class Not(Expression):
+    binding: ClassVar[int] = 4
     operand: Expression
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return (self.operand,)
-
-    @property
-    def binding(self) -> int:
-        return 4 if isinstance(self.operand, IsNone) else 3
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return not self.operand.evaluate(fields, params)
@@ -397,24 +314,14 @@ class Not(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"(not {self.operand.source(constants, omissible)})"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        return _all_bool(self, fields, params)
-
 
 @final
 @frozen
 class And(Expression):
     """All of ``operands``, from the left; those after the first that is false are not looked at."""
 
+    binding: ClassVar[int] = 2
     operands: tuple[Expression, ...]
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return self.operands
-
-    @property
-    def binding(self) -> int:
-        return 2
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return all(operand.evaluate(fields, params) for operand in self.operands)
@@ -425,24 +332,14 @@ class And(Expression):
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"({' and '.join(operand.source(constants, omissible) for operand in self.operands)})"
 
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        return _all_bool(self, fields, params)
-
 
 @final
 @frozen
 class Or(Expression):
     """One of ``operands``, from the left; those after the first that is true are not looked at."""
 
+    binding: ClassVar[int] = 1
     operands: tuple[Expression, ...]
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return self.operands
-
-    @property
-    def binding(self) -> int:
-        return 1
 
     def evaluate(self, fields: _Fields, params: _Fields) -> object:
         return any(operand.evaluate(fields, params) for operand in self.operands)
@@ -452,9 +349,6 @@ class Or(Expression):
 
     def source(self, constants: dict[str, object], omissible: frozenset[str] = frozenset()) -> str:
         return f"({' or '.join(operand.source(constants, omissible) for operand in self.operands)})"
-
-    def type_in(self, fields: _Types, params: _Types) -> type:
-        return _all_bool(self, fields, params)
 
 
 def field(name: str) -> Expression:
@@ -485,19 +379,18 @@ def value_text(value: object) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
+def is_name(value: object) -> bool:
+    """Whether ``value`` can name a field or a parameter: an ASCII identifier."""
+    return isinstance(value, str) and value.isidentifier() and value.isascii()
+
+
+def _check_name(name: str) -> None:
+    if not is_name(name):
+        raise ExpressionError(repr(name), "a name must be an ASCII identifier")
+
+
 def bind(constants: dict[str, object], value: object) -> str:
     """Put ``value`` into ``constants`` under a new name and return the name: generated source never holds a repr."""
     name = f"c{len(constants)}"
     constants[name] = value
     return name
-
-
-def _all_bool(expression: Expression, fields: _Types, params: _Types) -> type:
-    for child in expression.children:
-        if child.type_in(fields, params) is not bool:
-            raise ExpressionError(expression.text(), f"{child.text()} is not a condition")
-    return bool
-
-
-def _listed(names: Mapping[str, type]) -> str:
-    return ", ".join(sorted(names)) or "none"

@@ -1,8 +1,8 @@
 """Machines as tables: states, fields, events with typed parameters, and transition rows.
 
-A ``Machine`` is checked when it is built: what it names exists and types fit, else ``SpecError`` says which row to mend.
-``compile()`` makes the table that is run; ``lint()`` finds what is well formed and still wrong; ``matrix()`` shows every
-(state, event) pair.
+A ``Machine`` is checked when it is built: what it names exists and types fit, else ``SpecError`` says which row to
+mend. ``compile()`` makes the table that is run; ``lint()`` finds what is well formed and still wrong; ``matrix()``
+shows every (state, event) pair.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import attrs
 from attrs import frozen
 
 from .errors import SpecError
-from .expressions import TRUE, Expression, ExpressionError, Value, const
+from .expression_types import type_of
+from .expressions import TRUE, Expression, ExpressionError, Value, const, is_name
 from .lint import Finding, lint_machine
 from .table import TransitionTable, compile_machine
 
@@ -66,7 +67,7 @@ def _strings(emits: str | Iterable[str]) -> tuple[str, ...]:
 class Transition(Generic[S, E]):
     """One row: ``event`` takes each state of ``source`` to ``target`` where ``guard`` holds.
 
-    ``sets`` maps a field to its new value, worked out from the fields before the step; ``emits`` names effects in order.
+    ``sets`` maps a field to its new value, worked out from the fields before the step; ``emits`` names the effects.
     """
 
     event: E
@@ -144,7 +145,7 @@ class Machine(Generic[S, E]):
     def matrix(self) -> dict[tuple[S, E], tuple[Transition[S, E], ...]]:
         """The rows of every (state, event) pair, in order; an empty tuple means that the event is refused there."""
         return {
-            (state, event): tuple(row for row in self.transitions if row.event is event and state in row.source)
+            (state, event): tuple(row for row in self.transitions if row.event == event and state in row.source)
             for state in self.states
             for event in self.events
         }
@@ -157,7 +158,7 @@ class Machine(Generic[S, E]):
 
 def _check_vocabulary(machine: Machine[S, E]) -> None:
     where = f"machine {machine.name!r}"
-    if not (isinstance(machine.states, type) and issubclass(machine.states, StrEnum)):
+    if not _is_class(machine.states, StrEnum):
         raise SpecError(where, f"states must be a StrEnum class, not {machine.states!r}")
     for state in (machine.initial, *machine.terminal, *(state for state, _ in machine.terminal_exits)):
         if not isinstance(state, machine.states):
@@ -197,10 +198,14 @@ def _check_events(machine: Machine[S, E]) -> None:
 
 
 def _check_declaration(where: str, declared: Field | Param) -> None:
-    if not (isinstance(declared.name, str) and declared.name.isidentifier() and declared.name.isascii()):
+    if not is_name(declared.name):
         raise SpecError(where, "a name must be an ASCII identifier")
-    if not isinstance(declared.type, type) or not (declared.type in _TYPES or issubclass(declared.type, Enum)):
+    if declared.type not in _TYPES and not _is_class(declared.type, Enum):
         raise SpecError(where, f"the type must be int, str, bool, UUID or an enum class, not {declared.type!r}")
+
+
+def _is_class(value: object, base: type) -> bool:
+    return isinstance(value, type) and issubclass(value, base)
 
 
 def _check_once(where: str, declared: Iterable[Field | Param]) -> None:
@@ -234,12 +239,12 @@ def _check_expressions(machine: Machine[S, E], where: str, row: Transition[S, E]
     params = {declared.name: declared.type for declared in machine.events[row.event]}
     optional = {declared.name for declared in machine.fields if declared.optional}
     try:
-        if row.guard.type_in(fields, params) is not bool:
+        if type_of(row.guard, fields, params) is not bool:
             raise SpecError(where, f"the guard {row.guard.text()} is not a condition")
         for name, value in row.sets:
             if name not in fields:
                 raise SpecError(where, f"sets {name!r}, which is not a field of the machine")
-            given = value.type_in(fields, params)
+            given = type_of(value, fields, params)
             if given is not fields[name] and not (given is NoneType and name in optional):
                 raise SpecError(where, f"sets {name!r} ({fields[name].__name__}) to {value.text()} ({given.__name__})")
     except ExpressionError as error:

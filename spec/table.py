@@ -1,8 +1,8 @@
 """The compiled form of a machine: one dict lookup per step, to a function made from the rows of that (state, event).
 
-The function's source is put together from expressions whose names are checked identifiers and whose constants are bound by
-name, so that no value is ever read as code. Nothing is checked on the way to a step that succeeds; what went wrong is worked
-out afterwards.
+The function's source is put together from expressions whose names are checked identifiers and whose constants are bound
+by name, so that no value is ever read as code. Nothing is checked on the way to a step that succeeds; what went wrong
+is worked out afterwards.
 """
 
 from __future__ import annotations
@@ -58,19 +58,20 @@ class TransitionTable(Generic[S, E]):
         *,
         check: bool = False,
     ) -> Step[S]:
-        """What ``event`` does in ``state``; nothing is changed. With ``check``, values are held against their types first.
+        """What ``event`` does in ``state``; nothing is changed. With ``check``, values are checked against their types.
 
-        Raises TransitionRefused where no row applies, and SpecError for a state, event, field or parameter that the machine
-        does not know or that is missing or of the wrong type.
+        Raises TransitionRefused where no row applies, and SpecError for a state, event, field or parameter that the
+        machine does not know or that is missing or, where that is looked at, of the wrong type.
         """
         if check:
             self._check_arguments(state, event, fields, params)
+        cause: Exception | None = None
         try:
             step = self._rules[state, event](fields, params)
-        except (KeyError, TypeError) as cause:
-            self._refuse(state, event, fields, params, cause)
+        except (KeyError, TypeError) as error:
+            step, cause = None, error
         if step is None:
-            self._refuse(state, event, fields, params, None)
+            self._refuse(state, event, fields, params, cause)
         return step
 
     def initial_fields(self) -> dict[str, object]:
@@ -99,7 +100,7 @@ class TransitionTable(Generic[S, E]):
         values = ", ".join(f"{name} = {value_text(value)}" for name, value in _read(rows, fields, params))
         if cause is not None:
             where = f"machine {self.machine.name!r}, event {event} in state {state}"
-            raise SpecError(where, f"{guards} has no value for {values}; guard the order or the + 1 with is_some()") from cause
+            raise SpecError(where, f"no value for {values}; put is_some() before an order or a + 1") from cause
         raise TransitionRefused(self.machine.name, str(state), str(event), f"guard not met: {guards} ({values})")
 
     def _check_names(self, state: S, event: E) -> None:
@@ -109,15 +110,14 @@ class TransitionTable(Generic[S, E]):
         if event not in self.machine.events:
             raise SpecError(where, f"{event!r} is not an event; the events are {', '.join(self.machine.events)}")
 
-    def _check_arguments(
-        self, state: S, event: E, fields: Mapping[str, object], params: Mapping[str, object]
-    ) -> None:
+    def _check_arguments(self, state: S, event: E, fields: Mapping[str, object], params: Mapping[str, object]) -> None:
         self._check_names(state, event)
         where = f"machine {self.machine.name!r}, event {event}"
         declared = {each.name: each for each in self.machine.events[event]}
         for name in params:
             if name not in declared:
-                raise SpecError(where, f"parameter {name!r} is not declared; declared are {', '.join(declared) or 'none'}")
+                known = ", ".join(declared) or "none"
+                raise SpecError(where, f"parameter {name!r} is not declared; declared are {known}")
         for param in declared.values():
             if param.name in params:
                 _check_value(where, "parameter", param, params[param.name])
@@ -159,7 +159,7 @@ def _rule(machine: Machine[S, E], event: E, numbers: Iterable[int]) -> _Rule[S]:
         lines.append(f"        return {step}")
     else:
         lines.append("    return None")
-    exec(compile("\n".join(lines), f"<{machine.name}: {event}>", "exec"), constants)
+    exec(compile("\n".join(lines), f"<{machine.name}: {event}>", "exec"), constants)  # noqa: S102 - see above
     rule: _Rule[S] = constants["rule"]  # type: ignore[assignment]
     return rule
 
