@@ -182,7 +182,11 @@ PRIORITY_BIAS = -(2**62)
 @final
 @frozen
 class RuntimeRecord:
-    """One runtime. ``revision`` rises by one with every command that is committed, ``epoch`` with every open."""
+    """One runtime. ``revision`` rises by one with every command that is committed, ``epoch`` with every open.
+
+    ``contributors`` are the inputs of the current run in staging order, ``boundary_count`` its receipts so far, and
+    ``shared_run`` whether it ever had more than one contributor (no failure of such a run ends an input for good, C15).
+    """
 
     runtime_id: str
     state: RuntimeState = RuntimeState.INITIALIZING
@@ -190,6 +194,7 @@ class RuntimeRecord:
     pre_run_state: RuntimeState | None = None
     contributors: tuple[InputId, ...] = ()
     boundary_count: int = 0
+    shared_run: bool = False
     last_run: LastRun | None = None
     epoch: int = 0
     revision: int = 0

@@ -1,0 +1,110 @@
+"""One runtime in memory: its record, its active inputs, and the queued ones of each lane in order.
+
+``apply`` is the only thing that changes an image. It takes time proportional to the change and returns the inverse, so that a
+commit that did not land is taken back without a copy of anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import final
+
+from sortedcontainers import SortedDict
+
+from ..spec.vocabulary import InputKind, InputState, Lane
+from .delta import Delta
+from .ids import InputId
+from .records import TERMINAL_INPUT_STATES, InputRecord, RuntimeRecord
+
+Scope = tuple[InputKind, str]
+
+
+@final
+class RuntimeImage:
+    """Reads are public, and nothing but ``apply`` writes. ``bodies`` holds the encoded inputs that no store has: ephemeral ones."""
+
+    __slots__ = ("bodies", "inputs", "lanes", "runtime", "scopes")
+
+    def __init__(self, runtime: RuntimeRecord, inputs: Iterable[InputRecord] = ()) -> None:
+        self.runtime = runtime
+        self.inputs: dict[InputId, InputRecord] = {}
+        self.lanes: dict[Lane, SortedDict[int, InputId]] = {lane: SortedDict() for lane in Lane}
+        self.scopes: dict[Scope, dict[InputId, None]] = {}
+        self.bodies: dict[InputId, bytes] = {}
+        for record in inputs:
+            self._insert(record)
+
+    def lane(self, lane: Lane) -> Iterator[InputRecord]:
+        """The queued inputs of ``lane``, first in order first."""
+        inputs = self.inputs
+        return (inputs[input_id] for input_id in self.lanes[lane].values())
+
+    def queued(self) -> Iterator[InputRecord]:
+        """Every queued input in the order in which the lanes are worked off: steer, then queue."""
+        return chain(self.lane(Lane.STEER), self.lane(Lane.QUEUE))
+
+    def active(self) -> list[InputRecord]:
+        """Every active input by order key, whatever order they were loaded in (C13)."""
+        return sorted(self.inputs.values(), key=lambda record: record.admission.order)
+
+    def contributors(self) -> list[InputRecord]:
+        """The contributors of the current run that are still active, in staging order."""
+        inputs = self.inputs
+        return [inputs[input_id] for input_id in self.runtime.contributors if input_id in inputs]
+
+    def staged(self) -> list[InputRecord]:
+        return [record for record in self.contributors() if record.state is InputState.STAGED]
+
+    def in_scope(self, kind: InputKind, supersession_key: str) -> list[InputRecord]:
+        """The queued inputs of one supersession scope, by order key."""
+        found = [self.inputs[input_id] for input_id in self.scopes.get((kind, supersession_key), ())]
+        return sorted(found, key=lambda record: record.admission.order)
+
+    def ephemeral(self) -> list[InputRecord]:
+        return [self.inputs[input_id] for input_id in self.bodies]
+
+    def apply(self, delta: Delta) -> Delta:
+        """Make ``delta`` so; returns the delta that takes it back."""
+        inverse = Delta(runtime=self.runtime)
+        for before, after in delta.changes:
+            if before is not None and after is not None and before.state is after.state:
+                self.inputs[after.input_id] = after
+            else:
+                if before is not None:
+                    self._remove(before, inverse)
+                if after is not None:
+                    self._insert(after)
+        for input_id, body in delta.bodies.items():
+            record = self.inputs.get(input_id)
+            if record is not None and record.admission.is_ephemeral:
+                self.bodies[input_id] = body
+        inverse.changes = [(after, before) for before, after in reversed(delta.changes)]
+        self.runtime = delta.runtime
+        return inverse
+
+    def _insert(self, record: InputRecord) -> None:
+        if record.state in TERMINAL_INPUT_STATES:
+            return
+        admission = record.admission
+        self.inputs[admission.input_id] = record
+        if record.state is InputState.QUEUED:
+            self.lanes[admission.lane][admission.order] = admission.input_id
+            if admission.supersession_key is not None:
+                scope = self.scopes.setdefault((admission.kind, admission.supersession_key), {})
+                scope[admission.input_id] = None
+
+    def _remove(self, record: InputRecord, inverse: Delta) -> None:
+        if record.state in TERMINAL_INPUT_STATES:
+            return
+        admission = record.admission
+        del self.inputs[admission.input_id]
+        if admission.is_ephemeral and admission.input_id in self.bodies:
+            inverse.bodies[admission.input_id] = self.bodies.pop(admission.input_id)
+        if record.state is InputState.QUEUED:
+            del self.lanes[admission.lane][admission.order]
+            if admission.supersession_key is not None:
+                scope = self.scopes[admission.kind, admission.supersession_key]
+                del scope[admission.input_id]
+                if not scope:
+                    del self.scopes[admission.kind, admission.supersession_key]
