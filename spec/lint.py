@@ -1,7 +1,7 @@
 """What is well formed in a machine and still wrong.
 
 Guards are decided by trying values. Each name gets a small domain, made from its type and the constants in question:
-all members for bools and enums; the constants and one fresh value per name for ids and texts, which can only be compared
+all members for bools and enums; the constants and one fresh value per name for ids and texts, which are only compared
 for equality; for ints a window around each constant, wide enough for every order of the names, ``+ 1`` included; None
 for what is optional. So the answer is exact, unless there are more than ``limit`` cases: then a finding says
 ``undecided``. Each (state, event) is looked at by itself: what is known of the fields in a state does not enter.
@@ -32,6 +32,8 @@ CASE_LIMIT = 50_000
 
 @final
 class FindingCode(StrEnum):
+    """What is wrong with a machine."""
+
     UNREACHABLE_STATE = "unreachable_state"
     TRAPPED_STATE = "trapped_state"
     OVERLAPPING_GUARDS = "overlapping_guards"
