@@ -10,6 +10,8 @@ from attrs import frozen
 @final
 @frozen
 class TextBlock:
+    """A piece of text."""
+
     text: str
 
 

@@ -55,6 +55,8 @@ Source: TypeAlias = OperatorSource | PeerSource | FlowSource | SystemSource | Ex
 @final
 @frozen
 class Visibility:
+    """Whether an input may show in the transcript, and to the operator."""
+
     transcript_eligible: bool = True
     operator_eligible: bool = True
 

@@ -1,4 +1,4 @@
-"""The six inputs and their parts. Constructors only hold values; ``validation`` judges them at admission and on the wire."""
+"""The six inputs and their parts. Constructors only hold values; ``validation`` judges them."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ __all__ = [
     "Visibility",
 ]
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
-JSONObject: TypeAlias = "dict[str, JSON]"
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+JSONObject: TypeAlias = dict[str, JSON]
 
 # -- parts of single inputs ----------------------------------------------------------------------------------------
 
@@ -93,6 +93,8 @@ class PeerMessage:
 @final
 @frozen
 class PeerRequest:
+    """A request that wants a response; ``intent`` names what is asked for."""
+
     request_id: str
     intent: str
 
@@ -100,6 +102,8 @@ class PeerRequest:
 @final
 @frozen
 class PeerResponseProgress:
+    """News about a request that is being worked on."""
+
     request_id: str
     phase: ResponsePhase
 
@@ -107,6 +111,8 @@ class PeerResponseProgress:
 @final
 @frozen
 class PeerResponseTerminal:
+    """The end of a request."""
+
     request_id: str
     status: ResponseStatus
 
@@ -154,10 +160,12 @@ class PromptInput:
 
     @property
     def kind(self) -> InputKind:
+        """What the policy table and the supersession scope know it as."""
         return InputKind.PROMPT
 
     @property
     def stated_handling_mode(self) -> HandlingMode | None:
+        """The handling mode that it asks for, or None."""
         return None if self.turn_metadata is None else self.turn_metadata.handling_mode
 
     @classmethod
@@ -195,10 +203,12 @@ class PeerInput:
 
     @property
     def kind(self) -> InputKind:
+        """What the policy table and the supersession scope know it as."""
         return _PEER_KINDS[type(self.convention)]
 
     @property
     def stated_handling_mode(self) -> HandlingMode | None:
+        """The handling mode that it asks for, or None."""
         return None
 
     @classmethod
@@ -237,10 +247,12 @@ class FlowStepInput:
 
     @property
     def kind(self) -> InputKind:
+        """What the policy table and the supersession scope know it as."""
         return InputKind.FLOW_STEP
 
     @property
     def stated_handling_mode(self) -> HandlingMode | None:
+        """The handling mode that it asks for, or None."""
         return None if self.turn_metadata is None else self.turn_metadata.handling_mode
 
     @classmethod
@@ -260,7 +272,7 @@ class FlowStepInput:
         id: InputId | None = None,
         timestamp: datetime | None = None,
     ) -> FlowStepInput:
-        """A new one, from step 0 of a flow called "flow" by default; id and time are minted where they are not given."""
+        """A new one, from step 0 of a flow "flow" by default; id and time are minted where they are not given."""
         header = new_header(
             source, durability, idempotency_key, supersession_key, correlation_id, visibility, id, timestamp
         )
@@ -281,10 +293,12 @@ class ExternalEventInput:
 
     @property
     def kind(self) -> InputKind:
+        """What the policy table and the supersession scope know it as."""
         return InputKind.EXTERNAL_EVENT
 
     @property
     def stated_handling_mode(self) -> HandlingMode | None:
+        """The handling mode that it asks for, or None."""
         return self.handling_mode
 
     @classmethod
@@ -324,10 +338,12 @@ class ContinuationInput:
 
     @property
     def kind(self) -> InputKind:
+        """What the policy table and the supersession scope know it as."""
         return InputKind.CONTINUATION
 
     @property
     def stated_handling_mode(self) -> HandlingMode | None:
+        """The handling mode that it asks for, or None."""
         return self.handling_mode
 
     @classmethod
@@ -364,10 +380,12 @@ class OperationInput:
 
     @property
     def kind(self) -> InputKind:
+        """What the policy table and the supersession scope know it as."""
         return InputKind.OPERATION
 
     @property
     def stated_handling_mode(self) -> HandlingMode | None:
+        """The handling mode that it asks for, or None."""
         return None
 
     @classmethod

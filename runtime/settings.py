@@ -67,7 +67,8 @@ def _refuse(settings: object, attribute: Attribute[Any], wanted: str, value: obj
 @frozen
 class Limits:
     """What one runtime takes at most. ``max_payload_bytes`` is the encoded body without images; JSON integers always
-    have to fit into -2**63 to 2**64 - 1."""
+    have to fit into -2**63 to 2**64 - 1.
+    """
 
     max_active_inputs: int = field(default=100_000, validator=_whole(1))
     max_payload_bytes: int = field(default=MIB, validator=_whole(1024, LARGEST_BYTES))
@@ -85,7 +86,8 @@ HARD_LIMITS: Final = Limits(
 @frozen
 class Backoff:
     """How long an input that failed waits: ``initial_seconds * factor ** (failures - 1)``, at most ``max_seconds``,
-    then spread by plus or minus the fraction ``jitter``."""
+    then spread by plus or minus the fraction ``jitter``.
+    """
 
     initial_seconds: float = field(default=1.0, validator=_number(0.0))
     factor: float = field(default=2.0, validator=_number(1.0))
