@@ -84,7 +84,7 @@ class InputHeader:
     correlation_id: str | None = None
 
 
-def new_header(
+def new_header(  # noqa: PLR0917 - the six inputs pass their own parameters through in this order
     source: Source,
     durability: Durability,
     idempotency_key: str | None,

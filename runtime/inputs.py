@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import TypeAlias, final
 
 from attrs import frozen
 
 from ..spec.vocabulary import Durability, HandlingMode, InputKind
 from .blocks import Block, ImageBlock, TextBlock
+from .conventions import (
+    Convention,
+    PeerMessage,
+    PeerRequest,
+    PeerResponseProgress,
+    PeerResponseTerminal,
+    ResponsePhase,
+    ResponseStatus,
+)
 from .headers import (
     EXTERNAL,
     FLOW,
@@ -62,62 +70,6 @@ __all__ = [
 
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 JSONObject: TypeAlias = dict[str, JSON]
-
-# -- parts of single inputs ----------------------------------------------------------------------------------------
-
-
-@final
-class ResponsePhase(StrEnum):
-    """How far a peer got with a request."""
-
-    ACCEPTED = "accepted"
-    IN_PROGRESS = "in_progress"
-    PARTIAL_RESULT = "partial_result"
-
-
-@final
-class ResponseStatus(StrEnum):
-    """How a peer's work on a request ended."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@final
-@frozen
-class PeerMessage:
-    """A message that asks for nothing; no convention at all means the same."""
-
-
-@final
-@frozen
-class PeerRequest:
-    """A request that wants a response; ``intent`` names what is asked for."""
-
-    request_id: str
-    intent: str
-
-
-@final
-@frozen
-class PeerResponseProgress:
-    """News about a request that is being worked on."""
-
-    request_id: str
-    phase: ResponsePhase
-
-
-@final
-@frozen
-class PeerResponseTerminal:
-    """The end of a request."""
-
-    request_id: str
-    status: ResponseStatus
-
-
-Convention: TypeAlias = PeerMessage | PeerRequest | PeerResponseProgress | PeerResponseTerminal
 
 
 @final
