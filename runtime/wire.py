@@ -43,14 +43,14 @@ FINGERPRINT_BYTES: Final = 32
 _encoder: Final = new_encoder()
 _decoder: Final = new_decoder()
 _header_to_dict: Final = _encoder.get_unstructure_hook(InputHeader)
-_source_to_dict: Final = _encoder.unstructure
 # By class: the tag and the function for the own fields.
 _own_fields: Final[dict[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     cls: (tag, own_fields_encoder(_encoder, cls)) for tag, cls in INPUT_CLASSES.items()
 }
 _readers: Final[dict[str, Any]] = {tag: (cls, _decoder.get_structure_hook(cls)) for tag, cls in INPUT_CLASSES.items()}
-# Sorted keys: the order in which a caller filled a dict is no part of the content.
-_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+_encode: Final = msgspec.json.Encoder().encode
+# The order in which a caller filled a dict is kept in the body, and is no part of the content.
+_encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -59,8 +59,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 def input_to_wire(value: Input) -> dict[str, JSON]:
     """The wire form of an admissible input, as plain JSON values that share nothing with it."""
-    tag, own_fields = _own_fields[type(value)]
-    wire = {INPUT_TAG: tag, "header": _header_to_dict(value.header), **own_fields(value)}
+    wire = {"header": _header_to_dict(value.header), **_payload(value)}
     return msgspec.to_builtins(wire)  # type: ignore[no-any-return]  # dicts stay dicts
 
 
@@ -86,7 +85,7 @@ def input_from_wire(
         if "timestamp" not in header:
             supplied["timestamp"] = now().isoformat()
         if "source" not in header:
-            supplied["source"] = _source_to_dict(DEFAULT_SOURCES[tag])
+            supplied["source"] = _encoder.unstructure(DEFAULT_SOURCES[tag])
         header = {**header, **supplied}
     return check_shape(_read({**data, "header": header}), limits)
 
@@ -104,18 +103,15 @@ def _read(data: dict[Any, Any]) -> Any:
 
 def admit(value: Input) -> tuple[bytes, bytes]:
     """The body and the payload fingerprint of an admissible input, from one pass over it."""
-    tag, own_fields = _own_fields[type(value)]
-    payload = _payload(tag, own_fields(value))
-    body = b'{"header":' + _encode(_header_to_dict(value.header)) + b"," + payload[1:]
     if _has_inline_images(value):
-        payload = _payload(tag, own_fields(extract_blobs(value)[0]))
-    return body, _fingerprint(payload)
+        return encode_body(value), payload_fingerprint(value)
+    payload = _payload(value)
+    return _encode({"header": _header_to_dict(value.header), **payload}), _fingerprint(payload)
 
 
 def encode_body(value: Input) -> bytes:
-    """An admissible input as compact JSON; equal inputs give equal bytes."""
-    tag, own_fields = _own_fields[type(value)]
-    return b'{"header":' + _encode(_header_to_dict(value.header)) + b"," + _payload(tag, own_fields(value))[1:]
+    """An admissible input as compact JSON, keys of JSON objects in the order in which they are."""
+    return _encode({"header": _header_to_dict(value.header), **_payload(value)})
 
 
 def decode_body(body: bytes) -> Input:
@@ -134,17 +130,16 @@ def payload_fingerprint(value: Input) -> bytes:
 
     An image counts by its content, inline or not; the order of keys does not count.
     """
+    return _fingerprint(_payload(extract_blobs(value)[0]))
+
+
+def _payload(value: Input) -> dict[str, Any]:
     tag, own_fields = _own_fields[type(value)]
-    return _fingerprint(_payload(tag, own_fields(extract_blobs(value)[0])))
+    return {INPUT_TAG: tag, **own_fields(value)}
 
 
-def _payload(tag: str, own_fields: dict[str, Any]) -> bytes:
-    own_fields[INPUT_TAG] = tag
-    return _encode(own_fields)
-
-
-def _fingerprint(payload: bytes) -> bytes:
-    return blake2b(payload, digest_size=FINGERPRINT_BYTES).digest()
+def _fingerprint(payload: dict[str, Any]) -> bytes:
+    return blake2b(_encode_sorted(payload), digest_size=FINGERPRINT_BYTES).digest()
 
 
 # -- images --------------------------------------------------------------------------------------------------------
@@ -152,46 +147,39 @@ def _fingerprint(payload: bytes) -> bytes:
 
 def extract_blobs(value: Input) -> tuple[Input, tuple[tuple[str, bytes], ...]]:
     """The input with references in place of inline images, and the images, each once, by reference."""
-    if not _has_inline_images(value):
-        return value, ()
     blobs: dict[str, bytes] = {}
-    blocks: list[Block] = []
-    for block in _blocks(value):
-        if isinstance(block, ImageBlock) and block.data is not None:
-            blob = f"sha256:{sha256(block.data).hexdigest()}"
-            blobs[blob] = block.data
-            blocks.append(ImageBlock(block.media_type, blob=blob))
-        else:
-            blocks.append(block)
-    return _with_blocks(value, tuple(blocks)), tuple(blobs.items())
+
+    def take_out(block: Block) -> Block:
+        if not isinstance(block, ImageBlock) or block.data is None:
+            return block
+        blob = f"sha256:{sha256(block.data).hexdigest()}"
+        blobs[blob] = block.data
+        return ImageBlock(block.media_type, blob=blob)
+
+    return _with_blocks(value, take_out), tuple(blobs.items())
 
 
 def hydrate(value: Input, load: Callable[[str], bytes]) -> Input:
     """The input with the images that ``load`` gives for their references. What ``load`` raises goes through."""
-    if not any(isinstance(block, ImageBlock) and block.blob is not None for block in _blocks(value)):
+
+    def put_back(block: Block) -> Block:
+        if not isinstance(block, ImageBlock) or block.blob is None:
+            return block
+        return ImageBlock(block.media_type, data=load(block.blob))
+
+    return _with_blocks(value, put_back)
+
+
+def _with_blocks(value: Input, change: Callable[[Block], Block]) -> Input:
+    if isinstance(value, ContinuationInput | OperationInput) or not value.blocks:
         return value
-    blocks: list[Block] = []
-    for block in _blocks(value):
-        if isinstance(block, ImageBlock) and block.blob is not None:
-            blocks.append(ImageBlock(block.media_type, data=load(block.blob)))
-        else:
-            blocks.append(block)
-    return _with_blocks(value, tuple(blocks))
-
-
-def _blocks(value: Input) -> tuple[Block, ...]:
-    return () if isinstance(value, ContinuationInput | OperationInput) else value.blocks
-
-
-def _with_blocks(value: Input, blocks: tuple[Block, ...]) -> Input:
-    if isinstance(value, ContinuationInput | OperationInput):
-        return value
-    return attrs.evolve(value, blocks=blocks)
+    return attrs.evolve(value, blocks=tuple(map(change, value.blocks)))
 
 
 def _has_inline_images(value: Input) -> bool:
-    blocks = _blocks(value)
-    return bool(blocks) and any(isinstance(block, ImageBlock) and block.data is not None for block in blocks)
+    if isinstance(value, ContinuationInput | OperationInput):
+        return False
+    return any(isinstance(block, ImageBlock) and block.data is not None for block in value.blocks)
 
 
 # -- any record ----------------------------------------------------------------------------------------------------
