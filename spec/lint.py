@@ -150,6 +150,8 @@ def _cell_findings(machine: Machine[S, E], limit: int, dead: set[int]) -> Iterat
             for number, row in enumerate(machine.transitions)
             if row.event == event and state in row.source and number not in dead
         }
+        if len(rows) <= 1:
+            continue
         cases = _cases(machine, event, [row.guard for row in rows.values()], limit)
         if cases is None:
             message = f"more than {limit} cases for {len(rows)} guards; compare fewer names"

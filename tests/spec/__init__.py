@@ -1,0 +1,1 @@
+"""Tests of the table language and of the tables."""
