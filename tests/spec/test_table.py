@@ -29,7 +29,9 @@ class Event(StrEnum):
 
 
 RUN = UUID(int=1)
-_tries = field("tries")
+_once_more = field("tries").plus_one()
+_last = _once_more.eq(param("cap"))
+_GIVE_UP = {"tries": 0, "owner": None}
 
 DESK = Machine(
     name="desk",
@@ -45,8 +47,8 @@ DESK = Machine(
     },
     transitions=(
         Transition(Event.TAKE, State.OPEN, State.BUSY, guard=param("note").is_none(), sets={"owner": param("owner")}),
-        Transition(Event.TRY, State.BUSY, State.BUSY, guard=_tries.plus_one().lt(param("cap")), sets={"tries": _tries.plus_one()}),
-        Transition(Event.TRY, State.BUSY, State.OPEN, guard=_tries.plus_one().eq(param("cap")), sets={"tries": 0, "owner": None}, emits=("gave_up",)),
+        Transition(Event.TRY, State.BUSY, State.BUSY, guard=_once_more.lt(param("cap")), sets={"tries": _once_more}),
+        Transition(Event.TRY, State.BUSY, State.OPEN, guard=_last, sets=_GIVE_UP, emits=("gave_up",)),
         Transition(Event.CLOSE, (State.OPEN, State.BUSY), State.CLOSED),
         Transition(Event.CLOSE, State.OPEN, State.OPEN),
         Transition(Event.AGE, State.OPEN, State.OPEN, guard=field("age").lt(9)),
