@@ -1,0 +1,51 @@
+"""The envelope of every stored value: a version byte, a checksum, the payload.
+
+The CRC-32 goes over sub-database, key, version and payload, so a row that was written to the wrong place fails too.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from struct import Struct
+from typing import Final
+from zlib import crc32
+
+from ..runtime.errors import StoreCorruption, StoreTooNew
+
+ROW_FORMAT: Final = 1
+"""The newest row version that is read, and the one that is written."""
+
+_HEAD: Final = Struct(">BI")
+_VERSION_BYTE: Final = bytes([ROW_FORMAT])
+ENVELOPE_BYTES: Final = _HEAD.size
+
+
+@lru_cache(maxsize=64)
+def _seed(table: bytes) -> int:
+    return crc32(table + b"\0")
+
+
+def seal(table: bytes, key: bytes, payload: bytes) -> bytes:
+    """``payload`` as the value that is stored under ``key`` of ``table``."""
+    return _HEAD.pack(ROW_FORMAT, crc32(payload, crc32(key + _VERSION_BYTE, _seed(table)))) + payload
+
+
+def unseal(table: bytes, key: bytes, value: bytes) -> bytes:
+    """The payload of a stored value. Raises StoreCorruption or StoreTooNew, naming the row."""
+    if len(value) < ENVELOPE_BYTES:
+        raise StoreCorruption(row_name(table, key), f"its value has {len(value)} bytes, less than an envelope")
+    version, checksum = _HEAD.unpack_from(value)
+    payload = value[ENVELOPE_BYTES:]
+    # The checksum comes first: it has the same place in every version, and a version that rotted is not a newer one.
+    if crc32(payload, crc32(key + value[:1], _seed(table))) != checksum:
+        raise StoreCorruption(row_name(table, key), "its checksum does not match its content")
+    if version > ROW_FORMAT:
+        raise StoreTooNew(row_name(table, key), version, ROW_FORMAT)
+    if version < 1:
+        raise StoreCorruption(row_name(table, key), f"row format {version} never existed")
+    return payload
+
+
+def row_name(table: bytes, key: bytes) -> str:
+    """How errors and findings name a row: its sub-database and its key in hex."""
+    return f"{table.decode()} row {key.hex()}"
