@@ -10,6 +10,8 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
+from operator import is_
 from typing import Any, Final, TypeAlias, get_args, get_origin
 from uuid import UUID
 
@@ -136,7 +138,8 @@ def new_decoder() -> Converter:
     """A converter that reads the wire form strictly. ``first_problem`` makes one error of those that it raises."""
     converter = Converter(forbid_extra_keys=True)
     for cls, hook in _LEAVES.items():
-        converter.register_structure_hook(cls, hook)
+        # By identity: a hook for str would otherwise be taken for a StrEnum too.
+        converter.register_structure_hook_func(partial(is_, cls), hook)
     converter.register_structure_hook_func(_is_enum, _enum)
     converter.register_structure_hook_func(_is_json, _as_is)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
