@@ -10,8 +10,6 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
-from functools import partial
-from operator import is_
 from typing import Any, Final, TypeAlias, get_args, get_origin
 from uuid import UUID
 
@@ -22,6 +20,7 @@ from cattrs.errors import AttributeValidationNote, ClassValidationError, Forbidd
 from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from ..spec.vocabulary import Durability, HandlingMode
 from .blocks import Block, ImageBlock, TextBlock
 from .errors import InvalidInput
 from .headers import (
@@ -50,6 +49,8 @@ from .inputs import (
     PeerResponseProgress,
     PeerResponseTerminal,
     PromptInput,
+    ResponsePhase,
+    ResponseStatus,
 )
 from .json_values import path_of
 from .rejections import RejectionCode
@@ -138,9 +139,7 @@ def new_decoder() -> Converter:
     """A converter that reads the wire form strictly. ``first_problem`` makes one error of those that it raises."""
     converter = Converter(forbid_extra_keys=True)
     for cls, hook in _LEAVES.items():
-        # By identity: a hook for str would otherwise be taken for a StrEnum too.
-        converter.register_structure_hook_func(partial(is_, cls), hook)
-    converter.register_structure_hook_func(_is_enum, _enum)
+        converter.register_structure_hook(cls, hook)
     converter.register_structure_hook_func(_is_json, _as_is)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
     converter.register_structure_hook_factory(has, _object_hook)
@@ -213,6 +212,11 @@ _LEAVES: Final[dict[Any, Hook]] = {
     UUID: _uuid,
     datetime: _time,
     bytes: _base64,
+    # Each by name: a StrEnum without a hook of its own gets the one for str.
+    Durability: _enum,
+    HandlingMode: _enum,
+    ResponsePhase: _enum,
+    ResponseStatus: _enum,
 }
 
 
