@@ -10,9 +10,9 @@ from uuid import UUID
 
 from .errors import InvalidInput
 
-if sys.version_info >= (3, 14):
+if sys.version_info >= (3, 14):  # pragma: no cover - one of the two, by the interpreter
     from uuid import uuid7 as new_uuid7
-else:
+else:  # pragma: no cover
     from uuid_utils.compat import uuid7 as new_uuid7
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from math import isfinite, nan
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -22,8 +23,8 @@ Place: TypeAlias = "str | tuple[Place, str | int]"
 
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_KEY_SHOWN: Final = 60
-# Possessive, so that no text makes it backtrack.
-_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A string, closed or not, or a bracket. Possessive, so that no text makes it backtrack.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def refuse(place: Place, problem: str, code: RejectionCode = RejectionCode.INVALID_FIELD) -> NoReturn:
@@ -168,9 +169,6 @@ def _constant(_name: str) -> float:
 def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise InvalidInput(path_of(("", key)), "occurs twice in one object; each key may occur once")
-            seen.add(key)
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise InvalidInput(path_of(("", key)), "occurs twice in one object; each key may occur once")
     return value

@@ -134,8 +134,6 @@ class _Check:
             self.operation(value)
         else:
             _refuse_type("", value, "one of the six inputs (PromptInput, PeerInput, …)")
-        if self.left < 0:
-            self.too_large("")
         return value  # type: ignore[return-value]  # its exact type was just told
 
     def prompt(self, value: Any) -> None:
