@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, final
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from ..spec.policy import PolicyDecision
 from ..spec.vocabulary import (
@@ -207,3 +207,24 @@ class RuntimeRecord:
     def is_terminal(self) -> bool:
         return self.state in TERMINAL_RUNTIME_STATES
 
+
+def stored_form(record: RuntimeRecord) -> RuntimeRecord:
+    """``record`` as it is stored: an attached runtime is stored as idle, since being attached is volatile."""
+    state = RuntimeState.IDLE if record.state is RuntimeState.ATTACHED else record.state
+    pre = RuntimeState.IDLE if record.pre_run_state is RuntimeState.ATTACHED else record.pre_run_state
+    if state is record.state and pre is record.pre_run_state:
+        return record
+    return evolve(record, state=state, pre_run_state=pre)
+
+
+def attached_as(memory: RuntimeRecord, stored: RuntimeRecord) -> RuntimeRecord:
+    """``stored`` with the volatile part of ``memory``: attached, and the order keys that ephemeral inputs took."""
+    attached = RuntimeState.ATTACHED
+    return evolve(
+        stored,
+        state=attached if memory.state is attached and stored.state is RuntimeState.IDLE else stored.state,
+        pre_run_state=attached
+        if memory.pre_run_state is attached and stored.pre_run_state is RuntimeState.IDLE
+        else stored.pre_run_state,
+        next_order=max(memory.next_order, stored.next_order),
+    )

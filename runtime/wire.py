@@ -159,6 +159,14 @@ def extract_blobs(value: Input) -> tuple[Input, tuple[tuple[str, bytes], ...]]:
     return _with_blocks(value, take_out), tuple(blobs.items())
 
 
+def blob_references(value: Input) -> tuple[str, ...]:
+    """The blobs that the input refers to, each once, in order."""
+    if isinstance(value, ContinuationInput | OperationInput):
+        return ()
+    blobs = (block.blob for block in value.blocks if isinstance(block, ImageBlock))
+    return tuple(dict.fromkeys(blob for blob in blobs if blob is not None))
+
+
 def hydrate(value: Input, load: Callable[[str], bytes]) -> Input:
     """The input with the images that ``load`` gives for their references. What ``load`` raises goes through."""
 

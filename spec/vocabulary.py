@@ -257,3 +257,11 @@ class EventCode(StrEnum):
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
     RUNTIME_STATE_CHANGED = "runtime.state_changed"
+
+
+@final
+class RuntimeControl(StrEnum):
+    """What ``on_runtime_control`` takes."""
+
+    STOP = "stop"
+    RESUME = "resume"

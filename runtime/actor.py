@@ -1,0 +1,173 @@
+"""One runtime in the hands of one driver: its image, what is volatile, and what happens when a commit is in doubt."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import define
+
+from ..spec.errors import HoldstateError
+from ..spec.invariants import check_image
+from ..spec.views import View
+from ..spec.vocabulary import InputState
+from .commands import CancelRun, Recover
+from .delta import Delta
+from .environment import Environment, RuntimeSettings
+from .errors import DriverClosed, Fenced, InvariantViolated, StoreError
+from .events import EventBuffer
+from .ids import RunId
+from .image import RuntimeImage
+from .records import IN_FLIGHT_STATES, RuntimeRecord, attached_as, stored_form
+from .store import LoadedRuntime, Reader
+from .turn import Member, Turn
+
+_MOVED = frozenset({InputState.QUEUED, InputState.STAGED})
+
+
+@final
+@define
+class Doubt:
+    """A commit whose result could not be read back: the first cause, and the deltas that are applied if it landed."""
+
+    cause: StoreError
+    deltas: list[Delta]
+    base_revision: int
+    revision: int
+
+
+@final
+class Actor:
+    """State of one open runtime. Only the group committer lets calls in, one at a time."""
+
+    def __init__(
+        self,
+        runtime_id: str,
+        image: RuntimeImage,
+        settings: RuntimeSettings,
+        environment: Environment,
+        generation: int,
+    ) -> None:
+        self.runtime_id = runtime_id
+        self.image = image
+        self.settings = settings
+        self.environment = environment
+        self.generation = generation
+        self.committed: RuntimeRecord = image.runtime
+        self.events = EventBuffer(settings.max_events)
+        self.wake = False
+        self.process = False
+        self.silent_intents: frozenset[str] = frozenset()
+        self.cursor: tuple[int, int] | None = None
+        self.opened_run: RunId | None = None
+        self.handed_out: RunId | None = None
+        self.doubt: Doubt | None = None
+        self.finished: HoldstateError | None = None
+
+    def stored_runtime(self) -> RuntimeRecord:
+        return stored_form(self.image.runtime)
+
+    def check_open(self) -> None:
+        """Raise what finished this driver, if anything did."""
+        if self.finished is not None:
+            raise self.finished
+
+    def close(self) -> None:
+        if self.finished is None:
+            self.finished = DriverClosed(self.runtime_id)
+
+    def check_invariants(self) -> None:
+        """Debug mode: every invariant that can be told from memory."""
+        findings = check_image(View(self.image.runtime, self.image.active()), at_rest=False)
+        if findings:
+            raise InvariantViolated(self.runtime_id, findings)
+
+    # -- after a commit --------------------------------------------------------------------------------------------
+
+    def publish(self, deltas: list[Delta]) -> None:
+        """The commit landed: events and signals go out, and reads see it (C18)."""
+        for delta in deltas:
+            self.events.extend(delta.announcements)
+            self.wake = self.wake or delta.wake
+            self.process = self.process or delta.process
+            if any(before is not None and after is not None and after.state in _MOVED for before, after in delta.changes):
+                self.cursor = None
+        self.committed = self.image.runtime
+        if self.committed.current_run_id is not None or self.committed.is_terminal:
+            self.opened_run = None
+        if self.committed.current_run_id != self.handed_out:
+            self.handed_out = None
+
+    def hand_out(self, run_id: RunId) -> None:
+        """The caller gets this run, unless a later command of the same group ended it."""
+        if self.committed.current_run_id == run_id:
+            self.handed_out = run_id
+
+    def forget_opened_run(self) -> None:
+        self.opened_run = None
+
+    def fence(self, error: Fenced) -> None:
+        self.finished = error
+        self.handed_out = None
+
+    # -- in doubt --------------------------------------------------------------------------------------------------
+
+    def make_sure(self, turn: Turn, generation: int) -> None:
+        """Before a call is let in: settle a commit in doubt, and compare notes with a store that was reopened (C35).
+
+        Raises the first cause while the store cannot be read.
+        """
+        if self.doubt is None and generation == self.generation:
+            return
+        try:
+            stored = turn.reader.load_record(self.runtime_id)
+        except StoreError as error:
+            cause = error if self.doubt is None else self.doubt.cause
+            raise StoreError(cause.problem, applied=None, cause=cause.__cause__) from error
+        self.check_epoch(stored)
+        doubt, self.doubt = self.doubt, None
+        if doubt is not None and stored is not None and stored.revision == doubt.revision:
+            for delta in doubt.deltas:
+                self.image.apply(delta)
+            self.publish(doubt.deltas)
+            turn.member.base_revision = self.image.runtime.revision
+        elif stored is None or stored.revision != self.image.runtime.revision:
+            self.reload(turn)
+        self.generation = generation
+        self._drop_orphan(turn)
+
+    def check_epoch(self, stored: RuntimeRecord | None) -> None:
+        """Raise ``Fenced`` when the stored record belongs to a newer opener."""
+        if stored is not None and stored.epoch > self.image.runtime.epoch:
+            error = Fenced(self.runtime_id, self.image.runtime.epoch, stored.epoch)
+            self.fence(error)
+            raise error
+
+    def reload(self, turn: Turn) -> LoadedRuntime:
+        """Take memory from the store again, without claiming; ephemeral inputs and a run in an executor's hands survive."""
+        loaded = turn.reader.load_runtime(self.runtime_id)
+        if loaded is None:
+            raise StoreError(f"runtime {self.runtime_id!r} is no longer in the store; open it anew")
+        self.check_epoch(loaded.record)
+        self.image = self._with_volatile(loaded)
+        self.committed = self.image.runtime
+        turn.member.base_revision = self.image.runtime.revision
+        self.cursor = None
+        if self.image.runtime.current_run_id != self.handed_out:
+            self.handed_out = None
+        return loaded
+
+    def _with_volatile(self, loaded: LoadedRuntime) -> RuntimeImage:
+        image = RuntimeImage(attached_as(self.image.runtime, loaded.record), (*loaded.inputs, *self.image.ephemeral()))
+        image.bodies.update(self.image.bodies)
+        return image
+
+    def _drop_orphan(self, turn: Turn) -> None:
+        """Nobody holds a run that a commit in doubt began, or that is gone from the store: take its inputs back."""
+        runtime = self.image.runtime
+        if runtime.current_run_id is not None and runtime.current_run_id != self.handed_out:
+            turn.step(CancelRun(turn.at, runtime.current_run_id))
+        elif runtime.current_run_id is None and any(each.state in IN_FLIGHT_STATES for each in self.image.ephemeral()):
+            turn.step(Recover(turn.at))
+
+    def turn(self, member: Member, reader: Reader) -> Turn:
+        return Turn(self, member, reader)

@@ -1,0 +1,261 @@
+"""What each driver method does in its turn: look up, build the command, step. Plain functions of a ``Turn``."""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+
+from ..spec.vocabulary import AbandonReason, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
+from . import commands as c
+from .admitting import Prepared
+from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent, StoreCorruption
+from .ids import InputId, RunId
+from .inputs import Input
+from .outcomes import BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput
+from .records import InputRecord, RunBoundaryReceipt
+from .stepper import RUNTIMES, runtime_fields
+from .store import ResultRef
+from .turn import Turn
+
+
+def accept(turn: Turn, prepared: Prepared) -> object:
+    header = prepared.input.header
+    existing = turn.find_input(header.id)
+    if existing is None and header.idempotency_key is not None:
+        existing = turn.find_by_key(header.idempotency_key)
+    inline = {blob_id for blob_id, _ in prepared.blobs}
+    missing = None
+    if existing is None:
+        references = (blob_id for blob_id in prepared.blob_ids if blob_id not in inline)
+        missing = next((blob_id for blob_id in references if not turn.blob_exists(blob_id)), None)
+    return turn.step(
+        c.Accept(
+            turn.at,
+            prepared.input,
+            prepared.body,
+            prepared.fingerprint,
+            prepared.blobs,
+            prepared.blob_ids,
+            existing,
+            missing,
+            turn.actor.silent_intents,
+        )
+    )
+
+
+# -- runs ----------------------------------------------------------------------------------------------------------
+
+
+def begin_run(turn: Turn, given: RunId | None) -> Run | None:
+    """Stage the next batch into a run. The run is in the caller's hands from the commit on."""
+    actor = turn.actor
+    if actor.opened_run is not None:
+        raise RunInProgress("begin_run", actor.opened_run)
+    run_id = RunId(actor.environment.new_id()) if given is None else given
+    used = given is not None and turn.has_receipt(given)
+    records = turn.step(c.BeginRun(turn.at, run_id, None, used))
+    if records is None:
+        return None
+    return _hand_out(turn, run_id, records)
+
+
+def stage_batch(turn: Turn, input_ids: tuple[InputId, ...], run_id: RunId) -> None:
+    """Begin the opened run with ``input_ids``; into a run that is current already, stage more."""
+    actor = turn.actor
+    if actor.image.runtime.current_run_id == run_id:
+        turn.step(c.StageMore(turn.at, run_id, input_ids))
+        return
+    if actor.opened_run != run_id:
+        raise RunNotCurrent("stage_batch", run_id, actor.image.runtime.current_run_id or actor.opened_run)
+    turn.step(c.BeginRun(turn.at, run_id, input_ids))
+    turn.after_commit.append(lambda: actor.hand_out(run_id))
+
+
+def start_run(turn: Turn, run_id: RunId) -> None:
+    """Open a run in memory; its first staging is what begins it."""
+    actor = turn.actor
+    runtime = actor.image.runtime
+    current = runtime.current_run_id or actor.opened_run
+    if current is not None:
+        raise RunInProgress("start_run", current)
+    RUNTIMES.step(runtime.state, RuntimeEvent.BEGIN_RUN, runtime_fields(runtime), {"run_id": run_id})
+    last = runtime.last_run
+    if turn.has_receipt(run_id) or (last is not None and last.run_id == run_id):
+        raise RunIdReused(run_id)
+    actor.opened_run = run_id
+
+
+def _hand_out(turn: Turn, run_id: RunId, records: object) -> Run:
+    actor = turn.actor
+    staged: tuple[InputRecord, ...] = tuple(records)  # type: ignore[arg-type]  # the outcome of begin_run
+    inputs = tuple(given for given in map(turn.input, staged) if given is not None)
+    turn.after_commit.append(lambda: actor.hand_out(run_id))
+    turn.when_abandoned = partial(cancel_run, run_id=run_id)
+    return Run(
+        run_id=run_id,
+        runtime_id=actor.runtime_id,
+        input_ids=tuple(record.input_id for record in staged),
+        inputs=inputs,
+        records=staged,
+        attempt=staged[0].attempt_count,
+    )
+
+
+def boundary(turn: Turn, event: BoundaryApplied) -> object:
+    receipt = event.receipt
+    if receipt.run_id != event.run_id:
+        raise ContributorsRefused("boundary_applied", event.run_id, f"the receipt is of run {receipt.run_id}")
+    stored = turn.receipt(receipt.run_id, receipt.sequence)
+    return turn.step(c.ApplyBoundary(turn.at, receipt, event.session_snapshot, event.result, stored))
+
+
+def minted_boundary(turn: Turn, run_id: RunId, output: RunOutput) -> None:
+    """A boundary over whatever is staged, with a receipt made here."""
+    staged = turn.actor.image.staged()
+    snapshot = output.session_snapshot
+    receipt = RunBoundaryReceipt(
+        run_id=run_id,
+        boundary=staged[0].admission.boundary if staged else RunBoundary.RUN_START,
+        contributing_input_ids=tuple(record.input_id for record in staged),
+        sequence=turn.actor.image.runtime.boundary_count,
+        message_count=output.message_count,
+        conversation_digest=None if snapshot is None else sha256(snapshot).hexdigest(),
+    )
+    turn.step(c.ApplyBoundary(turn.at, receipt, snapshot))
+
+
+def complete_run(turn: Turn, run_id: RunId, output: RunOutput) -> RunId:
+    """Boundary and completion in one commit; a boundary only where something is left to list or to keep (C19)."""
+    runtime = turn.actor.image.runtime
+    if runtime.current_run_id == run_id:
+        pending = bool(turn.actor.image.staged()) or runtime.boundary_count == 0
+        if pending or output.session_snapshot is not None:
+            minted_boundary(turn, run_id, output)
+    turn.step(c.CompleteRun(turn.at, run_id, output.result))
+    return run_id
+
+
+def complete_current(turn: Turn) -> RunId:
+    """Completion of the current run alone."""
+    actor = turn.actor
+    run_id = actor.image.runtime.current_run_id
+    if run_id is None and actor.opened_run is not None:
+        raise RunIncomplete(actor.opened_run, 0, 0)
+    if run_id is None:
+        last = actor.image.runtime.last_run
+        if last is not None and last.ending is RunEnding.COMPLETED:
+            return last.run_id
+        raise RunNotCurrent("run_completed", RunId(actor.environment.new_id()), None)
+    turn.step(c.CompleteRun(turn.at, run_id))
+    return run_id
+
+
+def fail_run(turn: Turn, event: RunFailed) -> None:
+    if _forgotten(turn, event.run_id):
+        return
+    jitter = turn.actor.environment.chance()
+    turn.step(c.FailRun(turn.at, event.run_id, event.error, event.recoverable, jitter))
+
+
+def cancel_run(turn: Turn, run_id: RunId) -> None:
+    if not _forgotten(turn, run_id):
+        turn.step(c.CancelRun(turn.at, run_id))
+
+
+def _forgotten(turn: Turn, run_id: RunId) -> bool:
+    """Whether ``run_id`` was opened in memory only, and is now forgotten."""
+    if turn.actor.opened_run != run_id:
+        return False
+    turn.actor.opened_run = None
+    return True
+
+
+def run_event(turn: Turn, event: RunEvent) -> None:
+    match event:
+        case BoundaryApplied():
+            boundary(turn, event)
+        case RunCompleted():
+            turn.step(c.CompleteRun(turn.at, event.run_id, event.result, event.consumed_input_ids))
+        case RunFailed():
+            fail_run(turn, event)
+        case RunCancelled():
+            cancel_run(turn, event.run_id)
+        case _:
+            return  # a start is told by begin_run itself
+
+
+def apply_input(turn: Turn, input_id: InputId, run_id: RunId) -> None:
+    """A boundary for one contributor, which must be the only staged one: a boundary lists all that is staged."""
+    staged = [record.input_id for record in turn.actor.image.staged()]
+    if turn.actor.image.runtime.current_run_id == run_id and staged != [input_id]:
+        raise ContributorsRefused("apply_input", run_id, f"input {input_id} is not its only staged contributor")
+    if turn.actor.image.runtime.current_run_id != run_id:
+        raise RunNotCurrent("apply_input", run_id, turn.actor.image.runtime.current_run_id)
+    minted_boundary(turn, run_id, RunOutput())
+
+
+# -- lifecycle -----------------------------------------------------------------------------------------------------
+
+
+def recover(turn: Turn) -> object:
+    """Settle what the store holds, as an open would, without claiming."""
+    actor = turn.actor
+    current = actor.image.runtime.current_run_id
+    if current is not None and current == actor.handed_out:
+        raise RunInProgress("recover", current)
+    loaded = actor.reload(turn)
+    outcome = turn.step(c.Recover(turn.at, loaded.receipts, actor.handed_out is not None))
+    actor.opened_run = None
+    return outcome
+
+
+def cancel_input(turn: Turn, input_id: InputId) -> object:
+    existing = None if input_id in turn.actor.image.inputs else turn.find_input(input_id)
+    return turn.step(c.CancelInput(turn.at, input_id, existing))
+
+
+def abandon_pending(turn: Turn, reason: AbandonReason, error: str | None) -> object:
+    return turn.step(c.AbandonPending(turn.at, reason, error))
+
+
+# -- reads ---------------------------------------------------------------------------------------------------------
+
+
+def dequeue_next(turn: Turn) -> tuple[InputId, Input] | None:
+    """The next queued input after the cursor, in the order in which the lanes are worked off. It stays queued."""
+    actor = turn.actor
+    cursor = actor.cursor
+    for rank, lane in enumerate((Lane.STEER, Lane.QUEUE)):
+        if cursor is not None and rank < cursor[0]:
+            continue
+        after = cursor[1] if cursor is not None and rank == cursor[0] else None
+        order = next(actor.image.lanes[lane].irange(minimum=after, inclusive=(False, True)), None)
+        if order is not None:
+            actor.cursor = (rank, order)
+            return _peek(turn, actor.image.lanes[lane][order])
+    return None
+
+
+def dequeue_by_id(turn: Turn, input_id: InputId) -> tuple[InputId, Input] | None:
+    record = turn.actor.image.inputs.get(input_id)
+    if record is None or record.state is not InputState.QUEUED:
+        return None
+    return _peek(turn, input_id)
+
+
+def _peek(turn: Turn, input_id: InputId) -> tuple[InputId, Input]:
+    given = turn.input(turn.actor.image.inputs[input_id])
+    if given is None:
+        raise StoreCorruption(f"input {input_id}", "it is queued, yet its payload is not in the store")
+    return input_id, given
+
+
+def persisted_input(turn: Turn, input_id: InputId) -> Input | None:
+    record = turn.find_input(input_id)
+    return None if record is None or record.admission.is_ephemeral else turn.input(record)
+
+
+def input_result(turn: Turn, input_id: InputId) -> bytes | None:
+    record = turn.find_input(input_id)
+    ref = None if record is None else ResultRef.of(record)
+    return None if ref is None else turn.result(ref)

@@ -1,0 +1,367 @@
+"""Group commit: all calls of one turn of the loop, from all drivers of a store, in one write transaction.
+
+``docs/architecture.md`` has the rule. One committer per store, found by ``committer_of``; it belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import final
+from weakref import WeakKeyDictionary
+
+from attrs import define
+
+from ..spec.errors import HoldstateError
+from .actor import Actor, Doubt
+from .errors import Fenced, StoreError, WrongLoop
+from .records import RuntimeRecord
+from .store import Claim, Commit, Reader, RuntimeStore, WriteResult, Written
+from .turn import Member, Turn
+
+LONG_COMMIT_SECONDS = 0.005
+"""While commits take less on average they run on the loop: a thread would cost more than it gives."""
+
+MAX_GROUP = 512
+"""Calls in one group, so that the loop is never held for long."""
+
+
+@define(eq=False)
+class Call:
+    """One call on an open runtime. ``decide`` runs when its turn comes, with the loop held: it must not call user code."""
+
+    actor: Actor
+    decide: Callable[[Turn], object]
+    future: asyncio.Future[object]
+    alone: bool = False
+    """Needs the store as it is: nothing of the same runtime may be decided earlier in its group."""
+
+
+@define(eq=False)
+class Opening:
+    """One claim. The future gets the commit that took effect."""
+
+    claim: Claim
+    future: asyncio.Future[object]
+
+
+@define(eq=False)
+class Decided:
+    """A call whose answer waits for the commit of its group."""
+
+    call: Call
+    outcome: object
+    turn: Turn
+
+
+@final
+class Group:
+    """What one flush gathered: at most one member per runtime."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.openings: dict[str, Opening] = {}
+        self.decided: list[Decided] = []
+
+    def items(self) -> tuple[list[Member | Opening], list[Commit | Claim]]:
+        """The members that write, and what they write."""
+        writing: list[Member | Opening] = [member for member in self.members.values() if member.is_stored]
+        writing.extend(self.openings.values())
+        return writing, [each.commit() if isinstance(each, Member) else each.claim for each in writing]
+
+
+@final
+class GroupCommitter:
+    """The queue of one store, and the only caller of its writing function while drivers are open."""
+
+    def __init__(self, store: RuntimeStore) -> None:
+        self._store = store
+        self._queue: deque[Call | Opening] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled = False
+        self._in_flight: tuple[Group, list[Member | Opening], ThreadFuture[list[WriteResult]]] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._average_seconds = 0.0
+
+    # -- what drivers call -----------------------------------------------------------------------------------------
+
+    def submit(self, actor: Actor, decide: Callable[[Turn], object], *, alone: bool = False) -> asyncio.Future[object]:
+        """Queue a call. Cancelling the future while the call is queued takes it back; later the call happens."""
+        future = self._new_future()
+        self._enqueue(Call(actor, decide, future, alone))
+        return future
+
+    def submit_quietly(self, actor: Actor, decide: Callable[[Turn], object]) -> None:
+        """Queue a call that nobody waits for; a failure is left to the next open, which recovers the same."""
+        self.submit(actor, decide).add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def open(self, claim: Claim) -> asyncio.Future[object]:
+        """Queue a claim; the future gets the ``Commit`` that took effect."""
+        future = self._new_future()
+        self._enqueue(Opening(claim, future))
+        return future
+
+    def _new_future(self) -> asyncio.Future[object]:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._adopt(loop)
+        return loop.create_future()
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            raise WrongLoop
+        if self._in_flight is not None:
+            self._finish(self._in_flight[2])
+        self._queue.clear()
+        self._scheduled = False
+        self._loop = loop
+
+    def _enqueue(self, entry: Call | Opening) -> None:
+        self._queue.append(entry)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._in_flight is None and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    # -- one flush -------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        group = Group()
+        try:
+            with self._store.reading() as reader:
+                self._decide_all(group, reader)
+        except StoreError as error:
+            self._refuse_queue(error)
+        writing, items = group.items()
+        try:
+            write = self._store.prepare(items) if items else list
+        except Exception as error:  # nothing was written yet, whatever it was
+            self._settle_failure(group, writing, _as_store_error(error, applied=False))
+            return self._schedule_rest()
+        if items and self._average_seconds > LONG_COMMIT_SECONDS:
+            self._start_thread(group, writing, write)
+            return None
+        self._write_here(group, writing, write)
+        return self._schedule_rest()
+
+    def _schedule_rest(self) -> None:
+        if self._queue:
+            self._schedule()
+
+    def _decide_all(self, group: Group, reader: Reader) -> None:
+        """Decide the queued calls in order; a call that cannot join this group waits with all later ones of its runtime."""
+        waiting: list[Call | Opening] = []
+        held: set[str] = set()
+        for _ in range(min(len(self._queue), MAX_GROUP)):
+            entry = self._queue.popleft()
+            runtime_id = entry.claim.runtime_id if isinstance(entry, Opening) else entry.actor.runtime_id
+            if entry.future.cancelled():
+                continue
+            if runtime_id in held or not self._may_join(group, entry, runtime_id):
+                held.add(runtime_id)
+                waiting.append(entry)
+            elif isinstance(entry, Opening):
+                group.openings[runtime_id] = entry
+            else:
+                self._decide(group, entry, reader)
+        self._queue.extendleft(reversed(waiting))
+
+    @staticmethod
+    def _may_join(group: Group, entry: Call | Opening, runtime_id: str) -> bool:
+        member = group.members.get(runtime_id)
+        if runtime_id in group.openings:
+            return False
+        if isinstance(entry, Opening):
+            return member is None
+        return member is None or (member.actor is entry.actor and not (entry.alone and member.deltas))
+
+    def _decide(self, group: Group, call: Call, reader: Reader) -> None:
+        actor = call.actor
+        member = group.members.get(actor.runtime_id) or Member(actor)
+        turn = actor.turn(member, reader)
+        try:
+            actor.check_open()
+            actor.make_sure(turn, self._store.generation)
+            outcome = call.decide(turn)
+        except Exception as error:  # a refused call changes nothing; whatever it was, its caller hears of it
+            turn.take_back()
+            call.future.set_exception(error)
+            return
+        for delta, inverse in turn.applied:
+            member.add(delta, inverse)
+        group.members[actor.runtime_id] = member
+        group.decided.append(Decided(call, outcome, turn))
+
+    def _refuse_queue(self, error: StoreError) -> None:
+        """The store cannot even be read: every call that is still queued is refused, nothing was changed."""
+        queued, self._queue = self._queue, deque()
+        for entry in queued:
+            if entry.future.cancelled():
+                continue
+            doubt = entry.actor.doubt if isinstance(entry, Call) else None
+            cause = error if doubt is None else doubt.cause
+            entry.future.set_exception(cause)
+
+    # -- the write -------------------------------------------------------------------------------------------------
+
+    def _write_here(
+        self, group: Group, writing: Sequence[Member | Opening], write: Callable[[], list[WriteResult]]
+    ) -> None:
+        started = perf_counter()
+        try:
+            results = write()
+        except Exception as error:  # a store that fails in a way of its own has said nothing about the commit
+            self._settle_failure(group, writing, _as_store_error(error, applied=None))
+        else:
+            if writing:
+                self._note_duration(perf_counter() - started)
+            self._settle(group, writing, results)
+
+    def _start_thread(
+        self, group: Group, writing: list[Member | Opening], write: Callable[[], list[WriteResult]]
+    ) -> None:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holdstate-commit")
+        loop = self._loop
+        future = self._thread.submit(self._timed, write)
+        self._in_flight = (group, writing, future)
+
+        def wake(done: ThreadFuture[list[WriteResult]]) -> None:
+            if loop is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(self._finish, done)
+
+        future.add_done_callback(wake)
+
+    def _timed(self, write: Callable[[], list[WriteResult]]) -> list[WriteResult]:
+        started = perf_counter()
+        results = write()
+        self._note_duration(perf_counter() - started)
+        return results
+
+    def _note_duration(self, seconds: float) -> None:
+        self._average_seconds += (seconds - self._average_seconds) * 0.2
+
+    def _finish(self, done: ThreadFuture[list[WriteResult]]) -> None:
+        if self._in_flight is None or self._in_flight[2] is not done:
+            return
+        group, writing, _ = self._in_flight
+        self._in_flight = None
+        try:
+            results = done.result()
+        except Exception as error:  # as in _write_here
+            self._settle_failure(group, writing, _as_store_error(error, applied=None))
+        else:
+            self._settle(group, writing, results)
+        self._schedule_rest()
+
+    # -- after the write -------------------------------------------------------------------------------------------
+
+    def _settle(self, group: Group, writing: Sequence[Member | Opening], results: Sequence[WriteResult]) -> None:
+        failed: dict[str, HoldstateError] = {}
+        for item, result in zip(writing, results, strict=True):
+            if isinstance(item, Opening):
+                _answer(item.future, result.commit if isinstance(result, Written) else result)
+            elif not isinstance(result, Written):
+                self._take_back(item, result)
+                failed[item.actor.runtime_id] = result
+        for runtime_id, member in group.members.items():
+            if runtime_id not in failed:
+                member.actor.publish([delta for delta, _ in member.deltas])
+        self._answer_all(group, failed)
+
+    @staticmethod
+    def _take_back(member: Member, error: HoldstateError) -> None:
+        member.undo()
+        if isinstance(error, Fenced):
+            member.actor.fence(error)
+
+    def _answer_all(self, group: Group, failed: dict[str, HoldstateError]) -> None:
+        for decided in group.decided:
+            call = decided.call
+            error = failed.get(call.actor.runtime_id)
+            if error is None:
+                self._take_effect(decided)
+            _answer(call.future, decided.outcome if error is None else error)
+
+    def _take_effect(self, decided: Decided) -> None:
+        """Let what the call meant to do after its commit happen, unless its caller is gone: then a run it began goes back."""
+        abandoned = decided.turn.when_abandoned if decided.call.future.cancelled() else None
+        if abandoned is not None:
+            self.submit_quietly(decided.call.actor, abandoned)
+            return
+        for effect in decided.turn.after_commit:
+            effect()
+
+    def _settle_failure(self, group: Group, writing: Sequence[Member | Opening], error: StoreError) -> None:
+        """The whole group failed. Where it is unknown whether it landed, each runtime's revision is read back."""
+        failed: dict[str, HoldstateError] = {}
+        writing_members = [item for item in writing if isinstance(item, Member)]
+        for item in writing:
+            if isinstance(item, Opening):
+                _answer(item.future, error)
+        for member in writing_members:
+            verdict = error if error.applied is False else self._read_back(member, error)
+            if verdict is not None:
+                failed[member.actor.runtime_id] = verdict
+                member.undo()
+        for runtime_id, member in group.members.items():
+            if runtime_id not in failed:
+                member.actor.publish([delta for delta, _ in member.deltas])
+        self._answer_all(group, failed)
+
+    def _read_back(self, member: Member, error: StoreError) -> HoldstateError | None:
+        """None when the commit landed; else what its callers are told. Unreadable: the runtime is in doubt (C35)."""
+        actor = member.actor
+        wanted = actor.image.runtime.revision
+        try:
+            with self._store.reading() as reader:
+                stored = reader.load_record(actor.runtime_id)
+        except StoreError:
+            cause = StoreError(error.problem, applied=None, cause=error.__cause__)
+            actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], member.base_revision, wanted)
+            return cause
+        return self._verdict(actor, stored, wanted, error)
+
+    @staticmethod
+    def _verdict(actor: Actor, stored: RuntimeRecord | None, wanted: int, error: StoreError) -> HoldstateError | None:
+        try:
+            actor.check_epoch(stored)
+        except Fenced as fenced:
+            return fenced
+        if stored is not None and stored.revision == wanted:
+            return None
+        return StoreError(error.problem, applied=False, cause=error.__cause__)
+
+
+def _answer(future: asyncio.Future[object], answer: object) -> None:
+    """Give ``answer`` to a caller who is still there."""
+    if future.done() or future.get_loop().is_closed():
+        return
+    if isinstance(answer, HoldstateError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _as_store_error(error: Exception, *, applied: bool | None) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(f"the store failed with {type(error).__name__}: {error}", applied=applied, cause=error)
+
+
+_committers: WeakKeyDictionary[RuntimeStore, GroupCommitter] = WeakKeyDictionary()
+
+
+def committer_of(store: RuntimeStore) -> GroupCommitter:
+    """The committer of ``store``: one for as long as the store lives."""
+    committer = _committers.get(store)
+    if committer is None:
+        committer = _committers[store] = GroupCommitter(store)
+    return committer

@@ -1,0 +1,112 @@
+"""Recovery: what open, recover and recycle do with the inputs that a crash left in the middle.
+
+Every input is classified from durable identity alone, its state and the stored receipts of its last run (C23), before any is
+changed; each change is a row of machine 1. Doing it twice gives the same (C31).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import evolve
+
+from ..spec.commands import CommandRow
+from ..spec.vocabulary import InputState, RunEnding, RuntimeEvent, RuntimeState
+from .commands import Open, Settle
+from .delta import Delta
+from .environment import RuntimeSettings
+from .errors import RunInProgress, StoreCorruption
+from .ids import InputId, RunId
+from .image import RuntimeImage
+from .outcomes import RecoveryDetail, RecoveryReport
+from .records import InputRecord, RunBoundaryReceipt, stored_form
+from .stepper import Stepper
+
+
+def settle(image: RuntimeImage, row: CommandRow, command: Settle, settings: RuntimeSettings) -> Delta:
+    """Open, recover or recycle. A terminal runtime is sent nothing; one with active inputs is corrupt."""
+    runtime = image.runtime
+    if runtime.state in row.done_in:
+        return _untouched(image, command)
+    if runtime.current_run_id is not None and command.handed_out:
+        raise RunInProgress(command.name, runtime.current_run_id)
+    if type(command) is Open and runtime.state is RuntimeState.RECOVERING:
+        raise StoreCorruption(f"runtime {runtime.runtime_id!r}", "it is stored as recovering, a state that is never stored")
+    stepper = Stepper(image, row, command, settings)
+    for event in row.sends:
+        if event is not RuntimeEvent.INITIALIZE or stepper.state is RuntimeState.INITIALIZING:
+            stepper.send_runtime(event)
+    report = _settle_inputs(stepper, row, image.active(), command.receipts)
+    delta = stepper.delta(ending=RunEnding.RECOVERED, contributors=() if runtime.contributors else None)
+    delta.outcome = report
+    delta.wake = any(record.admission.wakes for record in _queued_after(image, stepper))
+    return _claimed(image, delta) if type(command) is Open else _without_idle_commit(image, delta)
+
+
+def _untouched(image: RuntimeImage, command: Settle) -> Delta:
+    runtime = image.runtime
+    active = sum(not record.admission.is_ephemeral for record in image.inputs.values())
+    if active:
+        where = f"runtime {runtime.runtime_id!r}"
+        raise StoreCorruption(where, f"it is {runtime.state}, yet {active} of its inputs are active")
+    delta = Delta(runtime=runtime, outcome=RecoveryReport())
+    return _claimed(image, delta) if type(command) is Open else delta
+
+
+def _claimed(image: RuntimeImage, delta: Delta) -> Delta:
+    """Opening always commits: it raises the epoch."""
+    before = image.runtime
+    delta.runtime = evolve(delta.runtime, epoch=before.epoch + 1, revision=before.revision + 1)
+    delta.stored = True
+    return delta
+
+
+def _without_idle_commit(image: RuntimeImage, delta: Delta) -> Delta:
+    """Recovering what is settled already changes nothing in the store (C31)."""
+    same = evolve(delta.runtime, revision=image.runtime.revision)
+    changed = any(after is not None and not after.admission.is_ephemeral for _, after in delta.changes)
+    if not changed and stored_form(same) == stored_form(image.runtime):
+        delta.runtime, delta.stored = same, False
+    return delta
+
+
+def _settle_inputs(
+    stepper: Stepper, row: CommandRow, active: list[InputRecord], receipts: Iterable[RunBoundaryReceipt]
+) -> RecoveryReport:
+    listed: dict[RunId, set[InputId]] = {}
+    for receipt in receipts:
+        listed.setdefault(receipt.run_id, set()).update(receipt.contributing_input_ids)
+    classified = [
+        (
+            record,
+            {
+                "consumes_on_accept": record.admission.decision.consumes_on_accept,
+                "receipt_lists": record.last_run_id is not None
+                and record.input_id in listed.get(record.last_run_id, ()),
+            },
+        )
+        for record in active
+    ]
+    for record, facts in classified:
+        stepper.send_group(row.inputs[0], [record], facts)
+    return _report(stepper, active)
+
+
+def _report(stepper: Stepper, active: list[InputRecord]) -> RecoveryReport:
+    details = []
+    for before, after in list(stepper.changed.values()):
+        stepper.amend(evolve(after, recovery_count=after.recovery_count + 1))
+        if before is not None:
+            details.append(RecoveryDetail(after.input_id, before.state, after.state))
+    ends = [detail.to_state for detail in details]
+    return RecoveryReport(
+        recovered=len(active),
+        requeued=ends.count(InputState.QUEUED),
+        consumed=ends.count(InputState.CONSUMED),
+        abandoned=ends.count(InputState.ABANDONED),
+        details=tuple(details),
+    )
+
+
+def _queued_after(image: RuntimeImage, stepper: Stepper) -> Iterable[InputRecord]:
+    return (after for record in image.inputs.values() if (after := stepper.after(record)).state is InputState.QUEUED)

@@ -1,0 +1,183 @@
+"""One call's turn on a runtime: what it looks up, what it steps, and how that is taken back.
+
+A turn sees the store through one snapshot, corrected by what earlier calls of the same group have decided and the store does
+not hold yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, final
+
+from . import core
+from .commands import Command
+from .delta import Delta
+from .errors import StoreCorruption
+from .ids import InputId, RunId
+from .inputs import Input
+from .records import InputRecord, RunBoundaryReceipt
+from .store import Commit, InputWrite, Reader, ResultRef
+from .wire import decode_body, hydrate
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+
+@final
+class Member:
+    """One runtime's part of a group: its deltas so far, and what they add up to."""
+
+    __slots__ = ("actor", "base_revision", "blobs", "deltas", "keys", "receipts", "results", "snapshot", "writes")
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.base_revision = actor.image.runtime.revision
+        self.deltas: list[tuple[Delta, Delta]] = []
+        self.writes: dict[InputId, tuple[bool, InputRecord, bytes | None]] = {}
+        self.keys: dict[str, InputId] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.receipts: dict[tuple[RunId, int], RunBoundaryReceipt] = {}
+        self.results: dict[ResultRef, bytes] = {}
+        self.snapshot: bytes | None = None
+
+    def add(self, delta: Delta, inverse: Delta) -> None:
+        self.deltas.append((delta, inverse))
+        for before, after in delta.changes:
+            if after is None or after.admission.is_ephemeral:
+                continue
+            written = self.writes.get(after.input_id)
+            is_new, body = (before is None, delta.bodies.get(after.input_id)) if written is None else (written[0], written[2])
+            self.writes[after.input_id] = (is_new, after, body)
+            if before is None and after.admission.idempotency_key is not None:
+                self.keys[after.admission.idempotency_key] = after.input_id
+        self.blobs.update(delta.blobs)
+        for receipt in delta.receipts:
+            self.receipts[receipt.run_id, receipt.sequence] = receipt
+        self.results.update(delta.results)
+        if delta.snapshot is not None:
+            self.snapshot = delta.snapshot
+
+    @property
+    def is_stored(self) -> bool:
+        return any(delta.stored for delta, _ in self.deltas)
+
+    def commit(self) -> Commit:
+        """All deltas as one commit; a row that changed twice is written once."""
+        keep = self.actor.settings.retention.keep_payloads
+        writes = []
+        needed: set[str] = set()
+        for is_new, record, body in self.writes.values():
+            drop = record.is_terminal and not keep
+            kept = None if drop else body
+            if kept is not None:
+                needed.update(record.admission.blobs)
+            writes.append(InputWrite(record, is_new, kept, drop_body=drop and not is_new))
+        runtime = self.actor.stored_runtime()
+        return Commit(
+            runtime=runtime,
+            epoch=runtime.epoch,
+            base_revision=self.base_revision,
+            inputs=writes,
+            receipts=list(self.receipts.values()),
+            results=list(self.results.items()),
+            blobs=[(blob_id, content) for blob_id, content in self.blobs.items() if blob_id in needed],
+            snapshot=self.snapshot,
+        )
+
+    def undo(self) -> None:
+        for _, inverse in reversed(self.deltas):
+            self.actor.image.apply(inverse)
+
+    def redo(self) -> None:
+        for delta, _ in self.deltas:
+            self.actor.image.apply(delta)
+
+
+@final
+class Turn:
+    """Handed to the function that decides a call. ``step`` may be used several times; all of it happens or none."""
+
+    __slots__ = ("actor", "after_commit", "applied", "at", "member", "reader", "when_abandoned")
+
+    def __init__(self, actor: Actor, member: Member, reader: Reader) -> None:
+        self.actor = actor
+        self.member = member
+        self.reader = reader
+        self.at: datetime = actor.environment.now()
+        self.applied: list[tuple[Delta, Delta]] = []
+        self.after_commit: list[Callable[[], None]] = []
+        self.when_abandoned: Callable[[Turn], object] | None = None
+
+    def step(self, command: Command) -> object:
+        """Step the core and apply what it says to memory; returns the outcome."""
+        delta = core.step(self.actor.image, command, self.actor.settings)
+        self.applied.append((delta, self.actor.image.apply(delta)))
+        if self.actor.settings.debug:
+            self.actor.check_invariants()
+        return delta.outcome
+
+    def take_back(self) -> None:
+        for _, inverse in reversed(self.applied):
+            self.actor.image.apply(inverse)
+        self.applied.clear()
+
+    # -- look-ups --------------------------------------------------------------------------------------------------
+
+    def find_input(self, input_id: InputId) -> InputRecord | None:
+        """The record of an input, active or ended."""
+        record = self.actor.image.inputs.get(input_id)
+        if record is not None:
+            return record
+        written = self.member.writes.get(input_id)
+        if written is not None:
+            return written[1]
+        return self.reader.load_input(self.actor.runtime_id, input_id)
+
+    def find_by_key(self, key: str) -> InputRecord | None:
+        """The record of the input that was admitted under ``key``, active or ended."""
+        input_id = self.member.keys.get(key)
+        if input_id is not None:
+            return self.find_input(input_id)
+        stored = self.reader.find_by_key(self.actor.runtime_id, key)
+        return None if stored is None else self.find_input(stored.input_id)
+
+    def receipt(self, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
+        decided = self.member.receipts.get((run_id, sequence))
+        return decided or self.reader.load_receipt(self.actor.runtime_id, run_id, sequence)
+
+    def has_receipt(self, run_id: RunId) -> bool:
+        decided = any(decided_run == run_id for decided_run, _ in self.member.receipts)
+        return decided or self.reader.has_receipt(self.actor.runtime_id, run_id)
+
+    def blob_exists(self, blob_id: str) -> bool:
+        return blob_id in self.member.blobs or self.reader.blob_exists(blob_id)
+
+    def session_snapshot(self) -> bytes | None:
+        if self.member.snapshot is not None:
+            return self.member.snapshot
+        return self.reader.load_session_snapshot(self.actor.runtime_id)
+
+    def result(self, ref: ResultRef) -> bytes | None:
+        decided = self.member.results.get(ref)
+        return decided if decided is not None else self.reader.load_result(self.actor.runtime_id, ref)
+
+    def input(self, record: InputRecord) -> Input | None:
+        """The input as admitted, images inline again; None when its payload was dropped."""
+        body = self.actor.image.bodies.get(record.input_id)
+        if body is None:
+            written = self.member.writes.get(record.input_id)
+            body = None if written is None else written[2]
+        if body is None:
+            body = self.reader.load_body(self.actor.runtime_id, record.input_id)
+        if body is None and record.is_terminal:
+            return None
+        if body is None:
+            raise StoreCorruption(f"input {record.input_id}", "it is active, yet its payload is not in the store")
+        return hydrate(decode_body(body), self._blob)
+
+    def _blob(self, blob_id: str) -> bytes:
+        content = self.member.blobs.get(blob_id) or self.reader.get_blob(blob_id)
+        if content is None:
+            raise StoreCorruption(f"blob {blob_id}", "an active input refers to it, yet it is not in the store")
+        return content
