@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b, sha256
 from typing import Any, Final
 from uuid import UUID
@@ -41,13 +42,11 @@ INPUT_TAG: Final = "input_type"
 FINGERPRINT_BYTES: Final = 32
 
 _encoder: Final = new_encoder()
-_decoder: Final = new_decoder()
 _header_to_dict: Final = _encoder.get_unstructure_hook(InputHeader)
 # By class: the tag and the function for the own fields.
 _own_fields: Final[dict[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     cls: (tag, own_fields_encoder(_encoder, cls)) for tag, cls in INPUT_CLASSES.items()
 }
-_readers: Final[dict[str, Any]] = {tag: (cls, _decoder.get_structure_hook(cls)) for tag, cls in INPUT_CLASSES.items()}
 _encode: Final = msgspec.json.Encoder().encode
 # The order in which a caller filled a dict is kept in the body, and is no part of the content.
 _encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -90,8 +89,15 @@ def input_from_wire(
     return check_shape(_read({**data, "header": header}), limits)
 
 
+@cache
+def _readers() -> dict[str, Any]:
+    # At the first read: cattrs takes some 15 ms to write them, and who imports this need not read.
+    decoder = new_decoder()
+    return {tag: (cls, decoder.get_structure_hook(cls)) for tag, cls in INPUT_CLASSES.items()}
+
+
 def _read(data: dict[Any, Any]) -> Any:
-    cls, hook = pick(_readers, data, INPUT_TAG)
+    cls, hook = pick(_readers(), data, INPUT_TAG)
     try:
         return hook({key: item for key, item in data.items() if key != INPUT_TAG}, cls)
     except (InvalidInput, ClassValidationError) as error:
@@ -122,7 +128,7 @@ def decode_body(body: bytes) -> Input:
         raise InvalidInput("", f"the body is not the JSON of an input: {error}", RejectionCode.NOT_ENCODABLE) from error
     if type(data) is not dict:
         raise InvalidInput("", f"must be an object, not {type(data).__name__}")
-    return _read(data)  # type: ignore[no-any-return]  # one of the six classes of _readers
+    return _read(data)  # type: ignore[no-any-return]  # one of the six classes
 
 
 def payload_fingerprint(value: Input) -> bytes:

@@ -33,6 +33,7 @@ from holdstate.runtime.settings import Limits
 from holdstate.runtime.validation import RejectionCode, check_input, strict_json
 from holdstate.runtime.wire import (
     admit,
+    blob_references,
     decode_body,
     encode_body,
     extract_blobs,
@@ -96,6 +97,8 @@ def test_one_image_used_twice_is_stored_once() -> None:
     bare, blobs = extract_blobs(value)
     assert [data for _, data in blobs] == [b"x"]
     assert hydrate(bare, dict(blobs).__getitem__) == value
+    assert set(blob_references(bare)) == set(dict(blobs))
+    assert blob_references(value) == blob_references(ContinuationInput.new("r")) == ()
     with pytest.raises(KeyError):
         hydrate(bare, dict[str, bytes]().__getitem__)
 
