@@ -3,7 +3,7 @@
 Each is a function from an image to the sentences that say what is wrong. ``LIVE`` ones are decided from a runtime and
 its active inputs, so debug mode checks them after every command; ``REST`` ones need all that is stored. A LIVE one
 looks at the stored rows too where it can see them. None of them uses a machine or a command table: tables can only be
-checked against something that is not themselves. ``relations`` has the named invariants that speak of more than one image.
+checked against something that is not themselves. ``relations`` has the invariants that speak of more than one image.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class MemoryStore:
         return self.prepare(group)()
 
     def claim(self, runtime_id: str, settle: Callable[[LoadedRuntime | None], Commit]) -> LoadedRuntime:
-        """Commit what ``settle`` makes of one runtime; returns the runtime as it is then, or raises what prevented it."""
+        """Commit what ``settle`` makes of one runtime; returns the runtime as it is then, or raises why not."""
         with self._open() as tables:
             (result,) = self.commit([Claim(runtime_id, settle)])
             if isinstance(result, HoldstateError):
