@@ -48,7 +48,7 @@ def _named_or_none(table: Mapping[E, int]) -> dict[int, E | None]:
 
 
 def _numbered_or_none(table: Mapping[E, int]) -> dict[E | None, int]:
-    return {None: 0, **table}
+    return {None: 0, **dict(table.items())}
 
 
 _STATE_OF: Final = _named(numbers.INPUT_STATES)

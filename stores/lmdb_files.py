@@ -1,0 +1,196 @@
+"""The files under an LMDB store: where they may lie, how they are created, and what is checked before LMDB maps them.
+
+A damaged file kills the process that maps it (SIGBUS when it is too short), so it is read by ordinary means first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+from ..runtime.errors import StoreCorruption, StoreError, StoreFull, StoreReadOnly, StoreTooNew
+
+DATA_FILE: Final = "data.mdb"
+LOCK_FILE: Final = "lock.mdb"
+DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+def error_of_code(code: int, problem: str, *, applied: bool | None, cause: BaseException | None) -> StoreError:
+    """The error for an errno of the operating system."""
+    if code in _FULL:
+        return StoreFull(f"{problem}; make room and try again", applied=applied, cause=cause)
+    if code in _READ_ONLY:
+        return StoreReadOnly(
+            f"{problem}; open it with read_only=True, or make it writable", applied=applied, cause=cause
+        )
+    return StoreError(problem, applied=applied, cause=cause)
+
+
+def error_of_os(error: OSError, doing: str) -> StoreError:
+    """The error for a call of the operating system that failed before anything was written."""
+    return error_of_code(error.errno or 0, f"{doing}: {error.strerror or error}", applied=False, cause=error)
+
+
+# -- where it lies -------------------------------------------------------------------------------------------------
+
+_NETWORK: Final = frozenset(
+    {
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "coda",
+        "fuse",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+    }
+)
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+def refuse_network(path: Path, mounts: Path = _MOUNTS) -> None:
+    """Raise StoreError when ``path`` lies on a network file system, where neither locks nor maps can be trusted."""
+    kind = _file_system(path, mounts)
+    if kind is not None and (kind in _NETWORK or kind.startswith("fuse.")):
+        raise StoreError(
+            f"{path} is on {kind}, a file system whose locks and maps LMDB cannot trust; use a local disk, or pass "
+            "allow_network=True when you know that one machine alone uses it"
+        )
+
+
+def _file_system(path: Path, mounts: Path) -> str | None:
+    """The type of the file system that ``path`` lies on, by Linux' list of mounts; None where that is not to be had."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    found, longest = None, -1
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields.split(" ")[4])
+        # Of two mounts on one point the later one is seen.
+        if path.is_relative_to(point) and len(point) >= longest:
+            found, longest = rest.split(" ")[0], len(point)
+    return found
+
+
+# -- creation ------------------------------------------------------------------------------------------------------
+
+
+def is_new(path: Path, *, read_only: bool) -> bool:
+    """Whether a store is to be created at ``path``: nothing or an empty directory is there."""
+    if (path / DATA_FILE).exists():
+        return False
+    if read_only:
+        raise StoreError(f"there is no store at {path}; check the path, read_only=True creates none")
+    if not path.exists():
+        return True
+    if not path.is_dir():
+        raise StoreError(f"{path} is not a directory; a store is a directory with {DATA_FILE} in it")
+    if any(path.iterdir()):
+        raise StoreError(f"{path} holds other files and no {DATA_FILE}; give an empty or a new directory")
+    return True
+
+
+def create(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make a store at ``path`` so that a crash at any point leaves either none or a whole one.
+
+    LMDB itself writes its first pages without a sync, and never syncs a directory. So ``fill`` makes the store under a
+    temporary name beside ``path``, which then is synced and renamed. A crash may leave ``.holdstate-*`` behind there.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=".holdstate-", dir=path.parent))
+    try:
+        fill(temporary)
+        (temporary / LOCK_FILE).unlink(missing_ok=True)
+        sync(temporary / DATA_FILE)
+        sync(temporary)
+        temporary.rename(path)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        # Somebody else made one meanwhile; theirs is as good.
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Bring a file or a directory to stable storage."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -- before it is mapped -------------------------------------------------------------------------------------------
+
+_PAGE_HEADER_BYTES: Final = 16
+_META: Final = Struct("=IIQQI92xQQ")
+"""LMDB's MDB_meta: magic, version, address, map size, page size, the rest of two trees, last page, transaction id."""
+_MAGIC: Final = 0xBEEFC0DE
+_ENGINE: Final = 1
+_PAGE_SIZES: Final = range(256, 0x10000 + 1)
+
+
+def check_data_file(path: Path) -> None:
+    """Raise StoreCorruption when ``path`` is no LMDB file, or is shorter than its own meta pages say.
+
+    The last pages of a sound file may be missing when they are free; then the whole file is walked to tell.
+    """
+    try:
+        with path.open("rb") as file:
+            first = _read_meta(path, file.read(_PAGE_HEADER_BYTES + _META.size))
+            page_size = first[0]
+            file.seek(page_size)
+            second = _read_meta(path, file.read(_PAGE_HEADER_BYTES + _META.size))
+            # After the meta pages: another process may be writing, and it extends the file before it says so there.
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise error_of_os(error, f"cannot read {path}") from error
+    _, last_page, _ = max(first, second, key=lambda meta: meta[2])
+    wanted = (last_page + 1) * page_size
+    if size >= wanted:
+        return
+    # Not at the top: this is seldom needed, and it is a large module.
+    from lmdb import verify
+
+    try:
+        problems: list[str] = verify.verify(str(path), subdir=False)  # type: ignore[no-untyped-call]
+    except (verify.VerifyError, OSError) as error:
+        problems = [str(error)]
+    if problems:
+        raise StoreCorruption(str(path), f"it is cut off: it has {size} of {wanted} bytes ({problems[0]})")
+
+
+def _read_meta(path: Path, head: bytes) -> tuple[int, int, int]:
+    """Page size, last page and transaction id in a meta page."""
+    if len(head) < _PAGE_HEADER_BYTES + _META.size:
+        raise StoreCorruption(str(path), "it is cut off within the meta pages")
+    magic, version, _, _, page_size, last_page, transaction = _META.unpack_from(head, _PAGE_HEADER_BYTES)
+    if magic != _MAGIC:
+        raise StoreCorruption(str(path), "it is not an LMDB file")
+    if version > _ENGINE:
+        raise StoreTooNew(f"{path} (LMDB data)", version, _ENGINE)
+    if page_size not in _PAGE_SIZES or page_size & (page_size - 1):
+        raise StoreCorruption(str(path), f"its meta page gives {page_size} as page size")
+    return page_size, last_page, transaction

@@ -1,0 +1,220 @@
+"""Records from the rows of one transaction."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from heapq import merge
+from typing import Final, TypeVar, final
+from uuid import UUID
+
+from ..runtime.errors import StoreCorruption
+from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
+from ..runtime.store import InputFilter, InputPage, LoadedRuntime, ResultRef
+from .codec import decode_input, decode_key, decode_number, decode_receipt, decode_runtime
+from .codec_envelope import row_name, unseal
+from .lmdb_rows import (
+    ACTIVE,
+    BLOBS,
+    BODIES,
+    ENDED,
+    KEYS,
+    NAMES,
+    ORDERS,
+    RECEIPTS,
+    RESULTS,
+    RUNTIMES,
+    SNAPSHOTS,
+    Rows,
+    blob_key,
+    idempotency_key,
+    input_key,
+    order_key,
+    ordinal_prefix,
+    receipt_key,
+    result_key,
+    run_prefix,
+)
+
+T = TypeVar("T")
+
+_MANY: Final = 1000
+
+
+@contextmanager
+def paused_collector(rows: int) -> Iterator[None]:
+    """No garbage collection while many records are made: it would walk them again and again and find nothing."""
+    if rows < _MANY or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@final
+class LmdbReader:
+    """The ``Reader`` of one transaction. ``ordinals`` are key prefixes of runtimes that are known to be committed."""
+
+    def __init__(self, rows: Rows, ordinals: dict[str, bytes]) -> None:
+        self._rows = rows
+        self._ordinals = ordinals
+
+    def prefix(self, runtime_id: str) -> bytes | None:
+        """What the keys of a runtime start with; None when it is not stored."""
+        prefix = self._ordinals.get(runtime_id)
+        if prefix is not None:
+            return prefix
+        ordinal = self._rows.read(NAMES, runtime_id.encode(), decode_number)
+        return None if ordinal is None else ordinal_prefix(ordinal)
+
+    def load_record(self, runtime_id: str) -> RuntimeRecord | None:
+        """The runtime record alone."""
+        prefix = self.prefix(runtime_id)
+        return None if prefix is None else self.record_at(prefix, runtime_id)
+
+    def record_at(self, prefix: bytes, runtime_id: str) -> RuntimeRecord | None:
+        """The runtime record under a prefix; None when this view is older than the runtime."""
+        record = self._rows.read(RUNTIMES, prefix, decode_runtime)
+        if record is None and self._rows.get(NAMES, runtime_id.encode()) is not None:
+            raise StoreCorruption(row_name(RUNTIMES, prefix), f"the record of runtime {runtime_id!r} is missing")
+        if record is not None and record.runtime_id != runtime_id:
+            problem = f"it is the record of {record.runtime_id!r}, the name says {runtime_id!r}"
+            raise StoreCorruption(row_name(RUNTIMES, prefix), problem)
+        return record
+
+    def load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
+        """The runtime as stored, without claiming it; StoreCorruption when active inputs are missing."""
+        prefix = self.prefix(runtime_id)
+        record = None if prefix is None else self.record_at(prefix, runtime_id)
+        if prefix is None or record is None:
+            return None
+        with paused_collector(record.counts.active):
+            inputs = tuple([decode_input(ACTIVE, *row) for row in self._rows.scan(ACTIVE, prefix)])
+            if len(inputs) != record.counts.active:
+                problem = f"{len(inputs)} active inputs are stored, its record counts {record.counts.active}"
+                raise StoreCorruption(f"runtime {runtime_id!r}", problem)
+            runs = {item.last_run_id for item in inputs if item.state in IN_FLIGHT_STATES}
+            receipts = [
+                decode_receipt(RECEIPTS, *row)
+                for run_id in sorted(run for run in runs if run is not None)
+                for row in self._rows.scan(RECEIPTS, run_prefix(prefix, run_id))
+            ]
+        return LoadedRuntime(record, inputs, tuple(receipts))
+
+    def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
+        """The record of an input, active or ended."""
+        prefix = self.prefix(runtime_id)
+        return None if prefix is None else self._input(prefix, input_id)
+
+    def _input(self, prefix: bytes, input_id: UUID) -> InputRecord | None:
+        key = input_key(prefix, input_id)
+        order = self._rows.read(ORDERS, key, decode_number)
+        if order is None:
+            return None
+        place = order_key(prefix, order)
+        record = self._rows.read(ACTIVE, place, decode_input) or self._rows.read(ENDED, place, decode_input)
+        if record is None or record.input_id != input_id:
+            raise StoreCorruption(row_name(ORDERS, key), f"input {input_id} is not where it points, at order {order}")
+        return record
+
+    def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the input that was admitted under an idempotency key, active or ended."""
+        prefix = self.prefix(runtime_id)
+        if prefix is None:
+            return None
+        place = idempotency_key(prefix, key)
+        found = self._rows.read(KEYS, place, decode_key)
+        if found is None:
+            return None
+        input_id, stored_key = found
+        if stored_key != key:
+            raise StoreCorruption(row_name(KEYS, place), f"it is the entry of key {stored_key!r}, not of {key!r}")
+        record = self._input(prefix, input_id)
+        if record is None:
+            raise StoreCorruption(row_name(KEYS, place), f"key {key!r} names input {input_id}, which is missing")
+        return record
+
+    def load_body(self, runtime_id: str, input_id: UUID) -> bytes | None:
+        """The input as admitted; None when it is unknown or its payload was dropped."""
+        prefix = self.prefix(runtime_id)
+        order = None if prefix is None else self._rows.read(ORDERS, input_key(prefix, input_id), decode_number)
+        if prefix is None or order is None:
+            return None
+        return self._rows.read(BODIES, order_key(prefix, order), unseal)
+
+    def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
+        """One receipt, by its run and its sequence."""
+        return self._read(runtime_id, RECEIPTS, lambda prefix: receipt_key(prefix, run_id, sequence), decode_receipt)
+
+    def has_receipt(self, runtime_id: str, run_id: UUID) -> bool:
+        """Whether any boundary of that run is committed."""
+        prefix = self.prefix(runtime_id)
+        return prefix is not None and self._rows.has_prefix(RECEIPTS, run_prefix(prefix, run_id))
+
+    def load_result(self, runtime_id: str, ref: ResultRef) -> bytes | None:
+        """The result of a boundary or of a completion."""
+        return self._read(runtime_id, RESULTS, lambda prefix: result_key(prefix, ref), unseal)
+
+    def load_session_snapshot(self, runtime_id: str) -> bytes | None:
+        """The latest session snapshot."""
+        return self._read(runtime_id, SNAPSHOTS, lambda prefix: prefix, unseal)
+
+    def _read(
+        self,
+        runtime_id: str,
+        table: bytes,
+        key: Callable[[bytes], bytes],
+        decode: Callable[[bytes, bytes, bytes], T],
+    ) -> T | None:
+        prefix = self.prefix(runtime_id)
+        return None if prefix is None else self._rows.read(table, key(prefix), decode)
+
+    def get_blob(self, blob_id: str) -> bytes | None:
+        """The content of a blob."""
+        key = blob_key(blob_id)
+        return None if key is None else self._rows.read(BLOBS, key, unseal)
+
+    def blob_exists(self, blob_id: str) -> bool:
+        """Whether a blob is stored."""
+        key = blob_key(blob_id)
+        return key is not None and self._rows.get(BLOBS, key) is not None
+
+    def list_runtimes(self, after: str | None, limit: int) -> tuple[RuntimeRecord, ...]:
+        """Runtimes by id in the order of their UTF-8 bytes."""
+        start = None if after is None else after.encode() + b"\0"
+        found: list[RuntimeRecord] = []
+        for name, value in self._rows.scan(NAMES, b"", start):
+            if len(found) >= limit:
+                break
+            prefix = ordinal_prefix(decode_number(NAMES, name, value))
+            record = self._rows.read(RUNTIMES, prefix, decode_runtime)
+            if record is None or record.runtime_id.encode() != name:
+                raise StoreCorruption(row_name(NAMES, name), f"it points to {prefix.hex()}, where another record is")
+            found.append(record)
+        return tuple(found)
+
+    def list_inputs(self, wanted: InputFilter, after: int | None, limit: int) -> InputPage:
+        """Inputs of one runtime by order key, ended and active."""
+        prefix = self.prefix(wanted.runtime_id)
+        found: list[InputRecord] = []
+        if prefix is None:
+            return InputPage((), None)
+        start = None if after is None else order_key(prefix, after) + b"\0"
+        for key, value, table in merge(self._tagged(ACTIVE, prefix, start), self._tagged(ENDED, prefix, start)):
+            record = decode_input(table, key, value)
+            if wanted.states is not None and record.state not in wanted.states:
+                continue
+            if wanted.kinds is not None and record.admission.kind not in wanted.kinds:
+                continue
+            if len(found) >= limit:
+                return InputPage(tuple(found), found[-1].order if found else after)
+            found.append(record)
+        return InputPage(tuple(found), None)
+
+    def _tagged(self, table: bytes, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes, bytes]]:
+        for key, value in self._rows.scan(table, prefix, start):
+            yield key, value, table

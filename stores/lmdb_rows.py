@@ -1,0 +1,193 @@
+"""Sub-databases and keys of an LMDB store, and one transaction seen as rows. See docs/storage-format.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+from itertools import islice
+from typing import Final, TypeAlias, TypeVar, final
+from uuid import UUID
+
+import lmdb
+
+from ..runtime.store import ResultRef
+from .codec_envelope import seal
+
+T = TypeVar("T")
+
+Database: TypeAlias = lmdb._Database  # noqa: SLF001 - the only name that py-lmdb gives it
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+
+META: Final = b"meta"
+NAMES: Final = b"names"
+RUNTIMES: Final = b"runtimes"
+ACTIVE: Final = b"active"
+ENDED: Final = b"ended"
+BODIES: Final = b"bodies"
+ORDERS: Final = b"orders"
+KEYS: Final = b"keys"
+RECEIPTS: Final = b"receipts"
+RESULTS: Final = b"results"
+SNAPSHOTS: Final = b"snapshots"
+BLOBS: Final = b"blobs"
+BLOB_REFS: Final = b"blob_refs"
+PRUNED: Final = b"pruned"
+
+TABLES: Final = (
+    META,
+    NAMES,
+    RUNTIMES,
+    ACTIVE,
+    ENDED,
+    BODIES,
+    ORDERS,
+    KEYS,
+    RECEIPTS,
+    RESULTS,
+    SNAPSHOTS,
+    BLOBS,
+    BLOB_REFS,
+    PRUNED,
+)
+
+STORE_FORMAT: Final = 1
+FORMAT_KEY: Final = b"format"
+ORDINAL_KEY: Final = b"next ordinal"
+FIRST_ORDINAL: Final = 1
+
+_ORDER_BIAS: Final = 2**63
+_BLOB_PREFIX: Final = "sha256:"
+_OF_BOUNDARY: Final = b"\0"
+_OF_COMPLETION: Final = b"\1"
+DIGEST_BYTES: Final = 32
+NOBODY: Final = bytes(16)
+"""In place of ordinal and order: the blob was put by itself and is held until it is swept. Ordinals start at 1."""
+
+
+def ordinal_prefix(ordinal: int) -> bytes:
+    """What all keys of a runtime start with."""
+    return ordinal.to_bytes(8, "big")
+
+
+def order_key(prefix: bytes, order: int) -> bytes:
+    """The key of an input; keys sort as order keys do, negative ones first."""
+    return prefix + (order + _ORDER_BIAS).to_bytes(8, "big")
+
+
+def order_of(key: bytes) -> int:
+    """The order key at the end of ``key``."""
+    return int.from_bytes(key[-8:], "big") - _ORDER_BIAS
+
+
+def input_key(prefix: bytes, input_id: UUID) -> bytes:
+    """Where the order key of an input is found."""
+    return prefix + input_id.bytes
+
+
+def idempotency_key(prefix: bytes, key: str) -> bytes:
+    """Where the input under an idempotency key is found."""
+    return prefix + blake2b(key.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def run_prefix(prefix: bytes, run_id: UUID) -> bytes:
+    """What the keys of receipts and results of a run start with."""
+    return prefix + run_id.bytes
+
+
+def receipt_key(prefix: bytes, run_id: UUID, sequence: int) -> bytes:
+    """The key of a receipt, by sequence up to 2**64 - 1."""
+    return prefix + run_id.bytes + sequence.to_bytes(8, "big")
+
+
+def result_key(prefix: bytes, ref: ResultRef) -> bytes:
+    """The key of a result."""
+    if ref.sequence is None:
+        return prefix + ref.run_id.bytes + _OF_COMPLETION
+    return prefix + ref.run_id.bytes + _OF_BOUNDARY + ref.sequence.to_bytes(8, "big")
+
+
+def blob_key(blob_id: str) -> bytes | None:
+    """The digest in ``blob_id``; None when it is not the id of a blob."""
+    if not blob_id.startswith(_BLOB_PREFIX):
+        return None
+    try:
+        digest = bytes.fromhex(blob_id[len(_BLOB_PREFIX) :])
+    except ValueError:
+        return None
+    return digest if blob_name(digest) == blob_id and len(digest) == DIGEST_BYTES else None
+
+
+def blob_name(digest: bytes) -> str:
+    """The id of the blob with that digest."""
+    return _BLOB_PREFIX + digest.hex()
+
+
+@final
+class Rows:
+    """One transaction, by table and key. Values go in and come out as stored; everything is a copy."""
+
+    __slots__ = ("_databases", "bytes_written", "changes", "rows_written", "txn")
+
+    def __init__(self, txn: Transaction, databases: Mapping[bytes, Database]) -> None:
+        self.txn = txn
+        self._databases = databases
+        self.changes = 0
+        self.rows_written = 0
+        self.bytes_written = 0
+
+    def get(self, table: bytes, key: bytes) -> bytes | None:
+        """The stored value, or None."""
+        return self.txn.get(key, db=self._databases[table])
+
+    def read(self, table: bytes, key: bytes, decode: Callable[[bytes, bytes, bytes], T]) -> T | None:
+        """The decoded row, or None."""
+        value = self.txn.get(key, db=self._databases[table])
+        return None if value is None else decode(table, key, value)
+
+    def scan(self, table: bytes, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values of the rows whose key starts with ``prefix``, from ``start`` on, in order."""
+        with self.txn.cursor(self._databases[table]) as cursor:
+            if not (cursor.set_range(start or prefix) if start or prefix else cursor.first()):
+                return
+            for key, value in cursor:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
+    def keys_from(self, table: bytes, start: bytes, limit: int | None) -> list[bytes]:
+        """At most ``limit`` keys from ``start`` on, without their values."""
+        with self.txn.cursor(self._databases[table]) as cursor:
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return []
+            return list(islice(cursor.iternext(keys=True, values=False), limit))
+
+    def has_prefix(self, table: bytes, prefix: bytes) -> bool:
+        """Whether any key starts with ``prefix``."""
+        with self.txn.cursor(self._databases[table]) as cursor:
+            return cursor.set_range(prefix) and cursor.key().startswith(prefix)
+
+    def count(self, table: bytes) -> int:
+        """How many rows a table has."""
+        return self.txn.stat(self._databases[table])["entries"]
+
+    def put_all(self, table: bytes, rows: list[tuple[bytes, bytes]]) -> None:
+        """Write sealed rows, replacing what is there. Sorts them in place."""
+        rows.sort()
+        if len(rows) == 1:
+            self.txn.put(*rows[0], db=self._databases[table])
+        else:
+            with self.txn.cursor(self._databases[table]) as cursor:
+                cursor.putmulti(rows)
+        self.changes += len(rows)
+        self.rows_written += len(rows)
+        self.bytes_written += sum([len(key) + len(value) for key, value in rows])
+
+    def put(self, table: bytes, key: bytes, payload: bytes) -> None:
+        """Seal and write one row."""
+        self.put_all(table, [(key, seal(table, key, payload))])
+
+    def delete(self, table: bytes, key: bytes) -> bool:
+        """Remove one row; False when there is none."""
+        removed = self.txn.delete(key, db=self._databases[table])
+        self.changes += removed
+        return removed

@@ -1,0 +1,177 @@
+"""Reads a whole LMDB store for the auditor. A row that cannot be read becomes a finding that names it, not an error."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar, final
+from uuid import UUID
+
+from ..runtime.errors import StoreError
+from ..runtime.ids import InputId, RunId
+from ..runtime.records import InputRecord, RunBoundaryReceipt
+from ..runtime.store import Finding, Pruned, ResultRef
+from .audit import StoredBlob, StoredRuntime, audit
+from .codec import decode_input, decode_key, decode_number, decode_pruned, decode_receipt, decode_runtime
+from .codec_envelope import row_name, unseal
+from .lmdb_rows import (
+    ACTIVE,
+    BLOB_REFS,
+    BLOBS,
+    BODIES,
+    DIGEST_BYTES,
+    ENDED,
+    KEYS,
+    META,
+    NAMES,
+    NOBODY,
+    ORDERS,
+    PRUNED,
+    RECEIPTS,
+    RESULTS,
+    RUNTIMES,
+    SNAPSHOTS,
+    Rows,
+    blob_name,
+    idempotency_key,
+    order_key,
+    order_of,
+    ordinal_prefix,
+    receipt_key,
+    result_key,
+)
+
+T = TypeVar("T")
+
+_OF_RUNTIMES: Final = (RUNTIMES, ACTIVE, ENDED, BODIES, ORDERS, KEYS, RECEIPTS, RESULTS, SNAPSHOTS, PRUNED)
+
+
+def verify_store(rows: Rows) -> Iterator[Finding]:
+    """Everything that is wrong with the store that one transaction sees."""
+    reading = _StoreReading(rows)
+    yield from audit(reading.runtimes(), reading.blobs())
+    reading.find_strays()
+    yield from reading.findings
+
+
+@final
+class _StoreReading:
+    """The rows of a store, decoded; ``findings`` gathers what could not be."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.findings: list[Finding] = []
+        self._rows = rows
+        self._prefixes: set[bytes] = set()
+        self._held: set[bytes] = set()
+        self._refs: dict[bytes, set[tuple[str, int]]] = defaultdict(set)
+        for key, value in rows.scan(META, b""):
+            self._decoded(META, key, value, decode_number)
+        for key, value in rows.scan(BLOB_REFS, b""):
+            self._decoded(BLOB_REFS, key, value, unseal)
+            digest, reference = key[:DIGEST_BYTES], key[DIGEST_BYTES:]
+            if reference == NOBODY:
+                self._held.add(digest)
+            else:
+                self._refs[reference[:8]].add((blob_name(digest), order_of(key)))
+
+    def _found(self, check: str, table: bytes, key: bytes, problem: str) -> None:
+        self.findings.append(Finding(check, row_name(table, key), problem))
+
+    def _decoded(self, table: bytes, key: bytes, value: bytes, decode: Callable[[bytes, bytes, bytes], T]) -> T | None:
+        try:
+            return decode(table, key, value)
+        except StoreError as error:
+            self._found("row_is_readable", table, key, str(error))
+            return None
+
+    def _all(
+        self, table: bytes, prefix: bytes, decode: Callable[[bytes, bytes, bytes], T]
+    ) -> Iterator[tuple[bytes, T]]:
+        for key, value in self._rows.scan(table, prefix):
+            found = self._decoded(table, key, value, decode)
+            if found is not None:
+                yield key, found
+
+    def _placed(self, table: bytes, key: bytes, wanted: bytes) -> None:
+        if key != wanted:
+            self._found("row_is_in_its_place", table, key, f"its content belongs to key {wanted.hex()}")
+
+    # -- runtimes ------------------------------------------------------------------------------------------------
+
+    def runtimes(self) -> Iterator[StoredRuntime]:
+        """Every runtime whose name and record can be read."""
+        for name, ordinal in self._all(NAMES, b"", decode_number):
+            prefix = ordinal_prefix(ordinal)
+            self._prefixes.add(prefix)
+            value = self._rows.get(RUNTIMES, prefix)
+            if value is None:
+                self._found("runtime_has_a_record", NAMES, name, f"there is no record at ordinal {ordinal}")
+                continue
+            record = self._decoded(RUNTIMES, prefix, value, decode_runtime)
+            if record is None:
+                continue
+            if record.runtime_id.encode() != name:
+                self._found("runtime_has_a_record", NAMES, name, f"it points to the record of {record.runtime_id!r}")
+            stored = StoredRuntime(record)
+            self._fill(stored, prefix)
+            yield stored
+
+    def _fill(self, stored: StoredRuntime, prefix: bytes) -> None:
+        stored.active = self._inputs(ACTIVE, prefix)
+        stored.ended = self._inputs(ENDED, prefix)
+        stored.bodies = {order_of(key) for key, _ in self._all(BODIES, prefix, unseal)}
+        stored.orders = {_run_of(key, prefix): order for key, order in self._all(ORDERS, prefix, decode_number)}
+        stored.keys = self._keys(prefix)
+        stored.receipts = self._receipts(prefix)
+        stored.results = {ref for key, _ in self._all(RESULTS, prefix, unseal) for ref in self._refs_of(prefix, key)}
+        stored.has_snapshot = any(True for _ in self._all(SNAPSHOTS, prefix, unseal))
+        stored.blob_refs = self._refs[prefix]
+        stored.pruned = next((pruned for _, pruned in self._all(PRUNED, prefix, decode_pruned)), Pruned())
+
+    def _inputs(self, table: bytes, prefix: bytes) -> list[InputRecord]:
+        found = []
+        for key, record in self._all(table, prefix, decode_input):
+            self._placed(table, key, order_key(prefix, record.order))
+            found.append(record)
+        return found
+
+    def _keys(self, prefix: bytes) -> dict[str, InputId]:
+        found = {}
+        for key, (input_id, text) in self._all(KEYS, prefix, decode_key):
+            self._placed(KEYS, key, idempotency_key(prefix, text))
+            found[text] = input_id
+        return found
+
+    def _receipts(self, prefix: bytes) -> list[RunBoundaryReceipt]:
+        found = []
+        for key, receipt in self._all(RECEIPTS, prefix, decode_receipt):
+            self._placed(RECEIPTS, key, receipt_key(prefix, receipt.run_id, receipt.sequence))
+            found.append(receipt)
+        return found
+
+    def _refs_of(self, prefix: bytes, key: bytes) -> Iterator[ResultRef]:
+        rest = key[len(prefix) + 16 :]
+        sequence = int.from_bytes(rest[1:], "big") if len(rest) > 1 else None
+        ref = ResultRef(RunId(_run_of(key, prefix)), sequence)
+        self._placed(RESULTS, key, result_key(prefix, ref))
+        yield ref
+
+    def find_strays(self) -> None:
+        """Rows of runtimes that no name points to; call it after ``runtimes`` was gone through."""
+        for table in _OF_RUNTIMES:
+            strays = {key[:8] for key in self._rows.keys_from(table, b"", None)} - self._prefixes
+            for prefix in sorted(strays):
+                self._found("row_belongs_to_a_runtime", table, prefix, "no name points to rows that start so")
+        for prefix in sorted(set(self._refs) - self._prefixes):
+            self._found("row_belongs_to_a_runtime", BLOB_REFS, prefix, "no name points to a runtime that has blobs")
+
+    # -- blobs ---------------------------------------------------------------------------------------------------
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        """Every blob that can be read."""
+        for digest, content in self._all(BLOBS, b"", unseal):
+            yield StoredBlob(blob_name(digest), content, digest in self._held)
+
+
+def _run_of(key: bytes, prefix: bytes) -> UUID:
+    return UUID(bytes=key[len(prefix) : len(prefix) + 16])

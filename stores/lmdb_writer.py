@@ -1,0 +1,277 @@
+"""One group of commits and claims inside one write transaction: every check of a member before its first put.
+
+Rows are collected and written table by table in the order of their keys; a member that is refused adds none.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import final
+
+from attrs import Factory, define, frozen
+
+from ..runtime.errors import Fenced, StoreError
+from ..runtime.records import InputRecord
+from ..runtime.store import Claim, Commit, InputWrite, WriteResult, Written
+from ..spec.errors import HoldstateError
+from .codec import decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
+from .codec_envelope import seal
+from .lmdb_reader import LmdbReader
+from .lmdb_rows import (
+    ACTIVE,
+    BLOB_REFS,
+    BLOBS,
+    BODIES,
+    ENDED,
+    FIRST_ORDINAL,
+    KEYS,
+    META,
+    NAMES,
+    ORDERS,
+    ORDINAL_KEY,
+    RECEIPTS,
+    RESULTS,
+    RUNTIMES,
+    SNAPSHOTS,
+    Rows,
+    blob_key,
+    idempotency_key,
+    input_key,
+    order_key,
+    ordinal_prefix,
+    receipt_key,
+    result_key,
+)
+
+
+@final
+@define
+class Draft:
+    """What one commit writes, encoded; ``expected`` rows have to be there before, ``unexpected`` ones must not."""
+
+    puts: dict[bytes, list[tuple[bytes, bytes]]] = Factory(lambda: defaultdict(list))
+    deletes: list[tuple[bytes, bytes]] = Factory(list)
+    expected: list[tuple[bytes, bytes, str]] = Factory(list)
+    unexpected: list[tuple[bytes, bytes, str]] = Factory(list)
+    blobs: dict[bytes, bytes] = Factory(dict)
+    needed_blobs: dict[str, str] = Factory(dict)
+    released_blobs: set[bytes] = Factory(set)
+
+    def put(self, table: bytes, key: bytes, payload: bytes) -> None:
+        self.puts[table].append((key, seal(table, key, payload)))
+
+    def add(self, other: Draft) -> None:
+        """The checks are done by now; what is left is to be written."""
+        for table, rows in other.puts.items():
+            self.puts[table] += rows
+        self.deletes += other.deletes
+        self.blobs.update(other.blobs)
+        self.released_blobs |= other.released_blobs
+
+
+def draft(prefix: bytes, commit: Commit) -> Draft:
+    """Encode ``commit`` for the runtime whose keys start with ``prefix``."""
+    made = Draft()
+    made.put(RUNTIMES, prefix, encode_runtime(commit.runtime))
+    for write in commit.inputs:
+        _draft_input(made, prefix, write)
+    for receipt in commit.receipts:
+        key = receipt_key(prefix, receipt.run_id, receipt.sequence)
+        made.unexpected.append((RECEIPTS, key, f"receipt {receipt.sequence} of run {receipt.run_id}"))
+        made.put(RECEIPTS, key, encode_receipt(receipt))
+    for ref, result in commit.results:
+        made.put(RESULTS, result_key(prefix, ref), result)
+    if commit.snapshot is not None:
+        made.put(SNAPSHOTS, prefix, commit.snapshot)
+    for blob_id, content in commit.blobs:
+        digest = blob_key(blob_id)
+        # A blob that nothing in the commit refers to would only wait for the next sweep.
+        if digest is not None and blob_id in made.needed_blobs:
+            made.blobs[digest] = content
+    return made
+
+
+def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
+    record, admission = write.record, write.record.admission
+    place = order_key(prefix, admission.order)
+    if write.is_new:
+        _draft_admission(made, prefix, place, write)
+    else:
+        made.expected.append((ACTIVE, place, f"input {admission.input_id} is not an active one of the runtime"))
+    if record.is_terminal:
+        made.put(ENDED, place, encode_input(record))
+        if not write.is_new:
+            made.deletes.append((ACTIVE, place))
+    else:
+        made.put(ACTIVE, place, encode_input(record))
+    if write.drop_body and not write.is_new:
+        release_body(made, place, record)
+
+
+def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite) -> None:
+    admission = write.record.admission
+    index = input_key(prefix, admission.input_id)
+    made.unexpected.append((ORDERS, index, f"input {admission.input_id}"))
+    made.unexpected.append((ACTIVE, place, f"order key {admission.order}"))
+    made.unexpected.append((ENDED, place, f"order key {admission.order}"))
+    made.put(ORDERS, index, encode_number(admission.order))
+    key = admission.idempotency_key
+    if key is not None:
+        entry = idempotency_key(prefix, key)
+        made.unexpected.append((KEYS, entry, f"the idempotency key of input {admission.input_id}"))
+        made.put(KEYS, entry, encode_key(admission.input_id, key))
+    if write.body is None or write.drop_body:
+        return
+    made.put(BODIES, place, write.body)
+    for blob_id in admission.blobs:
+        made.needed_blobs[blob_id] = f"input {admission.input_id} refers to the blob {blob_id}"
+        digest = blob_key(blob_id)
+        if digest is not None:
+            made.put(BLOB_REFS, digest + place, b"")
+
+
+def release_body(made: Draft, place: bytes, record: InputRecord) -> None:
+    """Remove the body of an input, and the blobs that it was the last to refer to."""
+    made.deletes.append((BODIES, place))
+    for blob_id in record.admission.blobs:
+        digest = blob_key(blob_id)
+        if digest is not None:
+            made.deletes.append((BLOB_REFS, digest + place))
+            made.released_blobs.add(digest)
+
+
+def write_draft(rows: Rows, made: Draft) -> None:
+    """Write what was collected. References come before the blobs that lost one, which go when none is left."""
+    for digest, content in made.blobs.items():
+        if rows.get(BLOBS, digest) is None:
+            rows.put(BLOBS, digest, content)
+    for table, puts in made.puts.items():
+        rows.put_all(table, puts)
+    for table, key in made.deletes:
+        rows.delete(table, key)
+    for digest in made.released_blobs:
+        if not rows.has_prefix(BLOB_REFS, digest):
+            rows.delete(BLOBS, digest)
+
+
+@final
+@frozen
+class Prepared:
+    """A member of a group; ``made`` is its encoded form for ``prefix``, where that was known ahead of the transaction."""
+
+    member: Commit | Claim
+    prefix: bytes | None = None
+    made: Draft | None = None
+
+    @staticmethod
+    def of(member: Commit | Claim, ordinals: dict[str, bytes]) -> Prepared:
+        """Encode a commit of a runtime whose prefix is known; everything else is encoded inside the transaction."""
+        if isinstance(member, Claim):
+            return Prepared(member)
+        prefix = ordinals.get(member.runtime.runtime_id)
+        return Prepared(member) if prefix is None else Prepared(member, prefix, draft(prefix, member))
+
+    @property
+    def runtime_id(self) -> str:
+        member = self.member
+        return member.runtime_id if isinstance(member, Claim) else member.runtime.runtime_id
+
+
+@final
+class GroupWriter:
+    """Writes one group. ``created`` are the prefixes of new runtimes, to be known once the transaction is committed."""
+
+    def __init__(self, rows: Rows, ordinals: dict[str, bytes]) -> None:
+        self.created: dict[str, bytes] = {}
+        self._rows = rows
+        self._reader = LmdbReader(rows, ordinals)
+
+    def write(self, group: Sequence[Prepared]) -> list[WriteResult]:
+        """One result per member, in their order."""
+        results: list[WriteResult] = []
+        wave, runtimes = Draft(), set[str]()
+        for prepared in group:
+            if prepared.runtime_id in runtimes:
+                # It builds on what an earlier member of the group wrote.
+                write_draft(self._rows, wave)
+                wave, runtimes = Draft(), set()
+            try:
+                commit, made = self._decide(prepared)
+            except HoldstateError as error:
+                results.append(error)
+                continue
+            runtimes.add(prepared.runtime_id)
+            wave.add(made)
+            results.append(Written(commit))
+        write_draft(self._rows, wave)
+        return results
+
+    def _decide(self, prepared: Prepared) -> tuple[Commit, Draft]:
+        member = prepared.member
+        if isinstance(member, Claim):
+            commit = self._settle(member)
+            prefix, made = self._reader.prefix(member.runtime_id), None
+        else:
+            commit = member
+            prefix = self._reader.prefix(member.runtime.runtime_id)
+            made = prepared.made if prefix == prepared.prefix else None
+            self._fence(commit, prefix)
+        if made is None:
+            made = draft(prefix or self._next_prefix(), commit)
+        self._check_rows(commit, made)
+        if prefix is None:
+            self._create(commit.runtime.runtime_id)
+        return commit, made
+
+    def _settle(self, claim: Claim) -> Commit:
+        loaded = self._reader.load_runtime(claim.runtime_id)
+        epoch, revision = (0, 0) if loaded is None else (loaded.record.epoch, loaded.record.revision)
+        commit = claim.settle(loaded)
+        if commit.runtime.runtime_id != claim.runtime_id or commit.runtime.epoch != epoch + 1:
+            raise _refused(commit, f"a claim of {claim.runtime_id!r} has to raise its epoch from {epoch} by one")
+        if commit.base_revision != revision:
+            raise _refused(commit, f"it builds on revision {commit.base_revision}, stored is {revision}")
+        return commit
+
+    def _fence(self, commit: Commit, prefix: bytes | None) -> None:
+        runtime_id = commit.runtime.runtime_id
+        stored = None if prefix is None else self._reader.record_at(prefix, runtime_id)
+        if stored is None:
+            raise _refused(commit, "the runtime is not stored; open it first")
+        if stored.epoch > commit.epoch:
+            raise Fenced(runtime_id, commit.epoch, stored.epoch)
+        if stored.epoch != commit.epoch or stored.revision != commit.base_revision:
+            raise _refused(
+                commit,
+                f"it builds on epoch {commit.epoch} and revision {commit.base_revision}, "
+                f"stored are {stored.epoch} and {stored.revision}",
+            )
+
+    def _check_rows(self, commit: Commit, made: Draft) -> None:
+        for table, key, problem in made.expected:
+            if self._rows.get(table, key) is None:
+                raise _refused(commit, problem)
+        for table, key, what in made.unexpected:
+            if self._rows.get(table, key) is not None:
+                raise _refused(commit, f"{what} is stored already")
+        for blob_id, problem in made.needed_blobs.items():
+            digest = blob_key(blob_id)
+            if digest is None or (digest not in made.blobs and self._rows.get(BLOBS, digest) is None):
+                raise _refused(commit, f"{problem}, which is not stored")
+
+    def _next_prefix(self) -> bytes:
+        ordinal = self._rows.read(META, ORDINAL_KEY, decode_number)
+        return ordinal_prefix(FIRST_ORDINAL if ordinal is None else ordinal)
+
+    def _create(self, runtime_id: str) -> None:
+        """Give the next ordinal to a new runtime. At once, as the next new one of the group gets the one after it."""
+        prefix = self._next_prefix()
+        ordinal = int.from_bytes(prefix, "big")
+        self._rows.put(NAMES, runtime_id.encode(), encode_number(ordinal))
+        self._rows.put(META, ORDINAL_KEY, encode_number(ordinal + 1))
+        self.created[runtime_id] = prefix
+
+
+def _refused(commit: Commit, why: str) -> StoreError:
+    return StoreError(f"commit of runtime {commit.runtime.runtime_id!r} refused: {why}", applied=False)
