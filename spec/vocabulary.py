@@ -14,6 +14,8 @@ from typing import final
 
 @final
 class InputState(StrEnum):
+    """Where an input is in its life (machine 1)."""
+
     ACCEPTED = "accepted"
     QUEUED = "queued"
     STAGED = "staged"
@@ -27,6 +29,8 @@ class InputState(StrEnum):
 
 @final
 class InputEvent(StrEnum):
+    """What can happen to an input (machine 1)."""
+
     QUEUE = "queue"
     CONSUME_ON_ACCEPT = "consume_on_accept"
     STAGE = "stage"
@@ -55,6 +59,8 @@ class OutcomeKind(StrEnum):
 
 @final
 class AbandonReason(StrEnum):
+    """Why an input was given up (C25)."""
+
     RETIRED = "retired"
     RESET = "reset"
     STOPPED = "stopped"
@@ -69,6 +75,8 @@ class AbandonReason(StrEnum):
 
 @final
 class RuntimeState(StrEnum):
+    """What a runtime is doing (machine 2)."""
+
     INITIALIZING = "initializing"
     IDLE = "idle"
     ATTACHED = "attached"
@@ -81,6 +89,8 @@ class RuntimeState(StrEnum):
 
 @final
 class RuntimeEvent(StrEnum):
+    """What can happen to a runtime (machine 2)."""
+
     INITIALIZE = "initialize"
     ATTACH = "attach"
     DETACH = "detach"
@@ -116,6 +126,8 @@ class RunEnding(StrEnum):
 
 @final
 class InputKind(StrEnum):
+    """What an input is; peer inputs by their convention."""
+
     PROMPT = "prompt"
     PEER_MESSAGE = "peer_message"
     PEER_REQUEST = "peer_request"
@@ -129,6 +141,8 @@ class InputKind(StrEnum):
 
 @final
 class Durability(StrEnum):
+    """Whether an input is stored before it is acknowledged, kept in memory only, or can be rebuilt from others."""
+
     DURABLE = "durable"
     EPHEMERAL = "ephemeral"
     DERIVED = "derived"
@@ -136,18 +150,24 @@ class Durability(StrEnum):
 
 @final
 class HandlingMode(StrEnum):
+    """What a sender may ask for: wait for a run, or steer the one that is going on."""
+
     QUEUE = "queue"
     STEER = "steer"
 
 
 @final
 class Lane(StrEnum):
+    """Where a queued input waits. The steer lane goes first."""
+
     QUEUE = "queue"
     STEER = "steer"
 
 
 @final
 class RunBoundary(StrEnum):
+    """At which point of a run an input takes effect."""
+
     RUN_START = "run_start"
     RUN_CHECKPOINT = "run_checkpoint"
 
@@ -157,6 +177,8 @@ class RunBoundary(StrEnum):
 
 @final
 class ApplyMode(StrEnum):
+    """When a decision lets an input take effect."""
+
     STAGE_RUN_START = "stage_run_start"
     STAGE_RUN_BOUNDARY = "stage_run_boundary"
     INJECT_NOW = "inject_now"
@@ -165,6 +187,8 @@ class ApplyMode(StrEnum):
 
 @final
 class WakeMode(StrEnum):
+    """Whom an input wakes."""
+
     WAKE_IF_IDLE = "wake_if_idle"
     INTERRUPT_YIELDING = "interrupt_yielding"
     NONE = "none"
@@ -172,6 +196,8 @@ class WakeMode(StrEnum):
 
 @final
 class QueueMode(StrEnum):
+    """How an input meets those that are queued already."""
+
     NONE = "none"
     FIFO = "fifo"
     COALESCE = "coalesce"
@@ -181,6 +207,8 @@ class QueueMode(StrEnum):
 
 @final
 class ConsumePoint(StrEnum):
+    """When an input counts as consumed. Only on_accept ends it before a run."""
+
     ON_ACCEPT = "on_accept"
     ON_APPLY = "on_apply"
     ON_RUN_START = "on_run_start"
@@ -190,12 +218,16 @@ class ConsumePoint(StrEnum):
 
 @final
 class InterruptPolicy(StrEnum):
+    """Whether a run that yields is interrupted."""
+
     NONE = "none"
     INTERRUPT_YIELDING = "interrupt_yielding"
 
 
 @final
 class DrainPolicy(StrEnum):
+    """Which batch takes the input."""
+
     QUEUE_NEXT_TURN = "queue_next_turn"
     STEER_BATCH = "steer_batch"
     IMMEDIATE = "immediate"
@@ -204,6 +236,8 @@ class DrainPolicy(StrEnum):
 
 @final
 class RoutingDisposition(StrEnum):
+    """Which lane an input is routed to; all but steer wait in the queue lane."""
+
     QUEUE = "queue"
     STEER = "steer"
     IMMEDIATE = "immediate"
@@ -215,6 +249,8 @@ class RoutingDisposition(StrEnum):
 
 @final
 class CommandName(StrEnum):
+    """Every command: the rows of the command table."""
+
     ACCEPT = "accept"
     OPEN = "open"
     ATTACH = "attach"
