@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -30,17 +30,15 @@ from ..runtime.errors import (
 )
 from . import lmdb_files as files
 from .codec import decode_number, encode_number
+from .lmdb_errors import error_of_lmdb, error_of_os
 from .lmdb_gate import Gate
 from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, TABLES, Database, Rows, Transaction
 
 T = TypeVar("T")
 
-MIB: Final = 1024 * 1024
 _ENGINE: Final = 0
 """LMDB 0.9; left open, an environment variable of py-lmdb would decide the file format of new stores."""
-_SCARCE_BYTES: Final = MIB
 _RETRIES: Final = 8
-_DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
 
 
 @final
@@ -100,7 +98,7 @@ class StoreEnvironment:
                 files.sync(path.parent)
             status = os.stat(self._data_path)  # noqa: PTH116 - on every call later; a Path costs more than the call
         except OSError as error:
-            raise files.error_of_os(error, f"cannot open the store at {path}") from error
+            raise error_of_os(error, f"cannot open the store at {path}") from error
         return status.st_dev, status.st_ino
 
     def _fill(self, directory: Path) -> None:
@@ -110,7 +108,7 @@ class StoreEnvironment:
                 with env.begin(write=True) as txn:
                     Rows(txn, databases).put(META, FORMAT_KEY, encode_number(STORE_FORMAT))
         except lmdb.Error as error:
-            raise self._error(error, f"cannot create a store in {directory.parent}", applied=False) from error
+            raise self.error(error, f"cannot create a store in {directory.parent}", applied=False) from error
 
     def _map(self, directory: Path, *, create: bool = False, lock: bool = True) -> lmdb.Environment:
         options = self._options
@@ -195,52 +193,43 @@ class StoreEnvironment:
                 "inherited by fork too)",
                 cause=error,
             )
-        return self._error(error, f"cannot open the store at {self.path}", applied=False)
+        return self.error(error, f"cannot open the store at {self.path}", applied=False)
 
     # -- transactions --------------------------------------------------------------------------------------------
 
     @contextmanager
     def reading(self) -> Iterator[Rows]:
         """One read transaction."""
-        with self._transaction(write=False) as rows:
-            try:
-                yield rows
-            except lmdb.Error as error:
-                raise self._error(error, "a read failed", applied=False) from error
-            finally:
-                rows.txn.abort()
+        rows = self.enter(write=False)
+        try:
+            yield rows
+        except lmdb.Error as error:
+            raise self.error(error, "a read failed", applied=False) from error
+        finally:
+            self.leave(rows)
 
     def write(self, work: Callable[[Rows], T]) -> T:
         """Run ``work`` in one write transaction and commit what it changed. It is run again when the map had to grow.
 
         Raises StoreError (``applied`` False, or None when the commit call failed), or what ``work`` raises.
         """
-        while True:
-            try:
-                return self._write_once(work)
-            except lmdb.MapFullError:
-                self._grow()
-
-    def _write_once(self, work: Callable[[Rows], T]) -> T:
         if self._options.read_only:
+            self._check_process()
             raise StoreReadOnly(f"the store at {self.path} was opened with read_only=True")
-        with self._transaction(write=True) as rows:
+        while True:
+            rows = self.enter(write=True)
             try:
                 outcome = work(rows)
-            except lmdb.MapFullError:
-                rows.txn.abort()
-                raise
-            except lmdb.Error as error:
-                rows.txn.abort()
-                raise self._error(error, "a write failed", applied=False) from error
-            except BaseException:
-                rows.txn.abort()
-                raise
-            if not rows.changes:
-                rows.txn.abort()
+                if rows.changes:
+                    self._commit(rows)
                 return outcome
-            self._commit(rows)
-            return outcome
+            except lmdb.MapFullError:
+                pass
+            except lmdb.Error as error:
+                raise self.error(error, "a write failed", applied=False) from error
+            finally:
+                self.leave(rows)
+            self._grow()
 
     def _commit(self, rows: Rows) -> None:
         try:
@@ -249,7 +238,7 @@ class StoreEnvironment:
             raise
         except lmdb.Error as error:
             self._is_suspect = True
-            raise self._error(error, "a commit failed", applied=None) from error
+            raise self.error(error, "a commit failed", applied=None) from error
         except BaseException:
             self._is_suspect = True
             raise
@@ -257,36 +246,47 @@ class StoreEnvironment:
         self.rows_written += rows.rows_written
         self.bytes_written += rows.bytes_written
 
-    @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[Rows]:
+    def enter(self, *, write: bool) -> Rows:
+        """Begin a transaction; ``leave`` ends it, without committing."""
         self._check_process()
         for _ in range(_RETRIES):
             if self._env is None or self._is_suspect:
                 self._reopen()
-            with self._gate.shared():
+            self._gate.enter()
+            rows = None
+            try:
                 self._check_closed()
                 self._check_file()
-                txn = self._begin(write=write)
-                if txn is not None:
-                    yield Rows(txn, self._databases)
-                    return
+                rows = self._begin(write=write)
+            finally:
+                if rows is None:
+                    self._gate.leave()
+            if rows is not None:
+                return rows
             if not self._is_suspect:
                 self._follow_growth()
         raise StoreError(f"the store at {self.path} changes faster than it can be opened; try again")
 
-    def _begin(self, *, write: bool) -> Transaction | None:
+    def leave(self, rows: Rows) -> None:
+        """End what ``enter`` began."""
+        try:
+            rows.txn.abort()
+        finally:
+            self._gate.leave()
+
+    def _begin(self, *, write: bool) -> Rows | None:
         """A transaction; None when the environment has to be reopened (it is marked suspect) or adopt a larger map."""
         if self._env is None or self._is_suspect:
             return None
         try:
-            return self._env.begin(write=write)
+            return Rows(self._env.begin(write=write), self._databases)
         except lmdb.MapResizedError:
             return None
         except lmdb.PanicError:
             self._is_suspect = True
             return None
         except lmdb.Error as error:
-            raise self._error(error, "a transaction could not begin", applied=False) from error
+            raise self.error(error, "a transaction could not begin", applied=False) from error
 
     # -- growth, reopening, closing ------------------------------------------------------------------------------
 
@@ -380,20 +380,8 @@ class StoreEnvironment:
         """The length of the data file."""
         return os.stat(self._data_path).st_size  # noqa: PTH116 - as above
 
-    def _error(self, error: lmdb.Error, doing: str, *, applied: bool | None) -> StoreError:
+    def error(self, error: lmdb.Error, doing: str, *, applied: bool | None) -> StoreError:
         """What py-lmdb raised, as one of our errors; a panic makes the environment suspect."""
         if isinstance(error, lmdb.PanicError):
             self._is_suspect = True
-        if isinstance(error, _DAMAGED) and applied is False:
-            return StoreCorruption(self._data_path, f"{doing}: {error}")
-        code = error.code
-        # LMDB turns a write that was cut short into EIO, which is what a full disk gives at its last bytes.
-        if code == errno.EIO and self._is_disk_full():
-            code = errno.ENOSPC
-        return files.error_of_code(code, f"{doing} in {self.path}: {error}", applied=applied, cause=error)
-
-    def _is_disk_full(self) -> bool:
-        with suppress(OSError):
-            disk = os.statvfs(self.path)
-            return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
-        return False
+        return error_of_lmdb(error, self.path, doing, applied=applied)

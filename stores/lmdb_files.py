@@ -15,32 +15,13 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
-from ..runtime.errors import StoreCorruption, StoreError, StoreFull, StoreReadOnly, StoreTooNew
+from ..runtime.errors import StoreCorruption, StoreError, StoreTooNew
+from .lmdb_errors import error_of_os
 
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-
-
-def error_of_code(code: int, problem: str, *, applied: bool | None, cause: BaseException | None) -> StoreError:
-    """The error for an errno of the operating system."""
-    if code in _FULL:
-        return StoreFull(f"{problem}; make room and try again", applied=applied, cause=cause)
-    if code in _READ_ONLY:
-        return StoreReadOnly(
-            f"{problem}; open it with read_only=True, or make it writable", applied=applied, cause=cause
-        )
-    return StoreError(problem, applied=applied, cause=cause)
-
-
-def error_of_os(error: OSError, doing: str) -> StoreError:
-    """The error for a call of the operating system that failed before anything was written."""
-    return error_of_code(error.errno or 0, f"{doing}: {error.strerror or error}", applied=False, cause=error)
-
 
 # -- where it lies -------------------------------------------------------------------------------------------------
 

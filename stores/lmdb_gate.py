@@ -18,30 +18,27 @@ class Gate:
         self._is_changing = False
         self._thread = local()
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """One transaction. RuntimeError when this thread is in one: a second would see another state, or deadlock."""
-        if getattr(self._thread, "is_inside", False):
-            raise RuntimeError("this thread is inside a transaction of the store; leave `reading()` first")
+    def enter(self) -> None:
+        """Begin a transaction on this thread; ``leave`` ends it. Waits while the environment is being changed."""
+        self._refuse_nesting()
         with self._condition:
             while self._is_changing:
                 self._condition.wait()
             self._inside += 1
         self._thread.is_inside = True
-        try:
-            yield
-        finally:
-            self._thread.is_inside = False
-            with self._condition:
-                self._inside -= 1
-                if not self._inside:
-                    self._condition.notify_all()
+
+    def leave(self) -> None:
+        """End the transaction of this thread."""
+        self._thread.is_inside = False
+        with self._condition:
+            self._inside -= 1
+            if self._is_changing and not self._inside:
+                self._condition.notify_all()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Waits until no transaction is open, and holds up new ones."""
-        if getattr(self._thread, "is_inside", False):
-            raise RuntimeError("this thread is inside a transaction of the store; leave `reading()` first")
+        self._refuse_nesting()
         with self._condition:
             while self._is_changing:
                 self._condition.wait()
@@ -54,3 +51,8 @@ class Gate:
             with self._condition:
                 self._is_changing = False
                 self._condition.notify_all()
+
+    def _refuse_nesting(self) -> None:
+        # A second transaction would see another state than the first one, or wait for it for ever.
+        if getattr(self._thread, "is_inside", False):
+            raise RuntimeError("this thread is inside a transaction of the store; leave `reading()` first")

@@ -6,14 +6,18 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import merge
+from types import TracebackType
 from typing import Final, TypeVar, final
 from uuid import UUID
+
+import lmdb
 
 from ..runtime.errors import StoreCorruption
 from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.store import InputFilter, InputPage, LoadedRuntime, ResultRef
 from .codec import decode_input, decode_key, decode_number, decode_receipt, decode_runtime
 from .codec_envelope import row_name, unseal
+from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
     ACTIVE,
     BLOBS,
@@ -218,3 +222,24 @@ class LmdbReader:
     def _tagged(self, table: bytes, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes, bytes]]:
         for key, value in self._rows.scan(table, prefix, start):
             yield key, value, table
+
+
+@final
+class ReadTransaction:
+    """One read transaction of a store and its reader, as a context manager; a class, since it is on the hot path."""
+
+    __slots__ = ("_environment", "_rows")
+
+    def __init__(self, environment: StoreEnvironment) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> LmdbReader:
+        self._rows = self._environment.enter(write=False)
+        return LmdbReader(self._rows, self._environment.ordinals)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._environment.leave(self._rows)
+        if isinstance(error, lmdb.Error):
+            raise self._environment.error(error, "a read failed", applied=False) from error

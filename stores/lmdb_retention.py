@@ -147,7 +147,7 @@ def _remove_inputs(rows: Rows, prefix: bytes, orders: Iterable[int]) -> Pruned:
 
 
 def _doomed_runs(rows: Rows, prefix: bytes) -> list[UUID]:
-    """Runs whose receipts and results no stored input needs. A run goes as a whole, so that its sequences stay dense."""
+    """Runs whose receipts and results no stored input needs. A run goes as a whole: its sequences stay dense."""
     runtime = rows.read(RUNTIMES, prefix, decode_runtime)
     if runtime is None:
         raise StoreCorruption(row_name(RUNTIMES, prefix), "the record of this runtime is missing")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -31,7 +31,7 @@ from ..runtime.store import (
 )
 from ..spec.errors import HoldstateError
 from .lmdb_environment import EnvironmentOptions, StoreEnvironment
-from .lmdb_reader import LmdbReader
+from .lmdb_reader import ReadTransaction
 from .lmdb_retention import prune_store, sweep_step
 from .lmdb_rows import (
     ACTIVE,
@@ -53,7 +53,7 @@ _KEPT_ORDINALS: Final = 100_000
 
 @final
 class LmdbStore:
-    """Runtimes in an LMDB file. A process opens it once and may use it from any thread; other processes may open it too.
+    """Runtimes in an LMDB file. A process opens it once, for all its threads; other processes may open it too.
 
     Use it as a context manager, plain or async, or call ``close``.
     """
@@ -74,8 +74,8 @@ class LmdbStore:
         """The open store in the directory ``path``; it is made where there is none.
 
         ``map_size`` bytes of address space are reserved at first; they are doubled when they are full, up to
-        ``max_map_size``. ``read_only`` changes nothing but LMDB's own lock file. Network file systems are refused unless
-        ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause.
+        ``max_map_size``. ``read_only`` changes nothing but LMDB's own lock file. Network file systems are refused
+        unless ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause.
         """
         options = EnvironmentOptions(
             map_size=map_size,
@@ -144,7 +144,7 @@ class LmdbStore:
         return self.prepare(group)()
 
     def claim(self, runtime_id: str, settle: Callable[[LoadedRuntime | None], Commit]) -> LoadedRuntime:
-        """Commit what ``settle`` makes of one runtime and return the runtime as it is then. Raises what prevented it."""
+        """Commit what ``settle`` makes of a runtime and return the runtime as it is then. Raises what prevented it."""
         (result,) = self.commit([Claim(runtime_id, settle)])
         if isinstance(result, HoldstateError):
             raise result
@@ -184,16 +184,12 @@ class LmdbStore:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def reading(self) -> Iterator[Reader]:
+    def reading(self) -> AbstractContextManager[Reader]:
         """A consistent view, to be left soon: nothing may be awaited or written inside."""
-        with self._environment.reading() as rows:
-            yield LmdbReader(rows, self._environment.ordinals)
+        return self._reader()
 
-    @contextmanager
-    def _reader(self) -> Iterator[LmdbReader]:
-        with self._environment.reading() as rows:
-            yield LmdbReader(rows, self._environment.ordinals)
+    def _reader(self) -> ReadTransaction:
+        return ReadTransaction(self._environment)
 
     def load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
         """The runtime as stored; ``StoreCorruption`` when rows are damaged or missing."""

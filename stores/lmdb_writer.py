@@ -158,7 +158,7 @@ def write_draft(rows: Rows, made: Draft) -> None:
 @final
 @frozen
 class Prepared:
-    """A member of a group; ``made`` is its encoded form for ``prefix``, where that was known ahead of the transaction."""
+    """A member of a group; ``made`` is its encoded form for ``prefix``, where that was known beforehand."""
 
     member: Commit | Claim
     prefix: bytes | None = None
