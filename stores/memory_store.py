@@ -221,7 +221,7 @@ class MemoryStore:
         """Runtimes by id in the order of their UTF-8 bytes (which is that of their code points)."""
         with self._open() as tables:
             first = 0 if after is None else tables.records.bisect_right(after)
-            return tuple(tables.records.values()[first : first + limit])
+            return tuple(tables.records.values()[first : first + max(limit, 0)])
 
     def list_inputs(self, wanted: InputFilter, *, after: int | None = None, limit: int = 1000) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
@@ -233,8 +233,8 @@ class MemoryStore:
                 assert record is not None
                 if not _is_wanted(record, wanted):
                     continue
-                if len(found) == limit:
-                    return InputPage(tuple(found), found[-1].order)
+                if len(found) >= limit:
+                    return InputPage(tuple(found), found[-1].order if found else after)
                 found.append(record)
         return InputPage(tuple(found), None)
 

@@ -11,7 +11,7 @@ from sortedcontainers import SortedDict
 
 from ..runtime.errors import Fenced, StoreCorruption, StoreError
 from ..runtime.ids import InputId
-from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
+from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.store import Claim, Commit, InputWrite, LoadedRuntime, Pruned, ResultRef
 
 K = TypeVar("K")
@@ -68,7 +68,12 @@ class RuntimeRows:
 
     def find(self, input_id: UUID) -> InputRecord | None:
         order = self.orders.get(input_id)
-        return None if order is None else self.at(order)
+        if order is None:
+            return None
+        record = self.at(order)
+        if record is None or record.input_id != input_id:
+            raise StoreCorruption(f"input {input_id}", f"it is not where its index points, at order {order}")
+        return record
 
     def at(self, order: int) -> InputRecord | None:
         record = self.active.get(order)
@@ -103,7 +108,8 @@ class Tables:
             problem = f"{len(rows.active)} active inputs are stored, the record counts {record.counts.active}"
             raise StoreCorruption(f"runtime {runtime_id!r}", problem)
         inputs = tuple(rows.active.values())
-        runs = sorted({item.last_run_id for item in inputs if item.last_run_id is not None})
+        in_flight = {item.last_run_id for item in inputs if item.state in IN_FLIGHT_STATES}
+        runs = sorted(run_id for run_id in in_flight if run_id is not None)
         return LoadedRuntime(record, inputs, tuple(receipt for run in runs for receipt in rows.receipts_of(run)))
 
     # -- one member of a group -----------------------------------------------------------------------------------
@@ -118,8 +124,8 @@ class Tables:
         loaded = self.load(claim.runtime_id)
         commit = claim.settle(loaded)
         epoch, revision = (loaded.record.epoch, loaded.record.revision) if loaded is not None else (0, 0)
-        if commit.runtime.runtime_id != claim.runtime_id or commit.runtime.epoch <= epoch:
-            raise _refused(commit, f"a claim of {claim.runtime_id!r} has to raise its epoch from {epoch}")
+        if commit.runtime.runtime_id != claim.runtime_id or commit.runtime.epoch != epoch + 1:
+            raise _refused(commit, f"a claim of {claim.runtime_id!r} has to raise its epoch from {epoch} by one")
         if commit.base_revision != revision:
             raise _refused(commit, f"it builds on revision {commit.base_revision}, stored is {revision}")
         return commit
