@@ -172,15 +172,17 @@ class Rows:
 
     def put_all(self, table: bytes, rows: list[tuple[bytes, bytes]]) -> None:
         """Write sealed rows, replacing what is there. Sorts them in place."""
-        rows.sort()
         if len(rows) == 1:
-            self.txn.put(*rows[0], db=self._databases[table])
+            key, value = rows[0]
+            self.txn.put(key, value, db=self._databases[table])
+            self.bytes_written += len(key) + len(value)
         else:
+            rows.sort()
             with self.txn.cursor(self._databases[table]) as cursor:
                 cursor.putmulti(rows)
+            self.bytes_written += sum([len(key) + len(value) for key, value in rows])
         self.changes += len(rows)
         self.rows_written += len(rows)
-        self.bytes_written += sum([len(key) + len(value) for key, value in rows])
 
     def put(self, table: bytes, key: bytes, payload: bytes) -> None:
         """Seal and write one row."""

@@ -5,7 +5,6 @@ Rows are collected and written table by table in the order of their keys; a memb
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import final
 
@@ -48,26 +47,40 @@ from .lmdb_rows import (
 @final
 @define
 class Draft:
-    """What one commit writes, encoded; ``expected`` rows have to be there before, ``unexpected`` ones must not."""
+    """What one commit writes, encoded; ``expected`` rows have to be there before, ``unexpected`` ones must not.
 
-    puts: dict[bytes, list[tuple[bytes, bytes]]] = Factory(lambda: defaultdict(list))
+    Those two name the row in words and what completes them, put together only for a refusal.
+    """
+
+    puts: dict[bytes, list[tuple[bytes, bytes]]] = Factory(dict)
     deletes: list[tuple[bytes, bytes]] = Factory(list)
-    expected: list[tuple[bytes, bytes, str]] = Factory(list)
-    unexpected: list[tuple[bytes, bytes, str]] = Factory(list)
+    expected: list[tuple[bytes, bytes, str, object]] = Factory(list)
+    unexpected: list[tuple[bytes, bytes, str, object]] = Factory(list)
     blobs: dict[bytes, bytes] = Factory(dict)
     needed_blobs: dict[str, str] = Factory(dict)
     released_blobs: set[bytes] = Factory(set)
 
     def put(self, table: bytes, key: bytes, payload: bytes) -> None:
-        self.puts[table].append((key, seal(table, key, payload)))
+        row = key, seal(table, key, payload)
+        rows = self.puts.get(table)
+        if rows is None:
+            self.puts[table] = [row]
+        else:
+            rows.append(row)
 
-    def add(self, other: Draft) -> None:
-        """The checks are done by now; what is left is to be written."""
-        for table, rows in other.puts.items():
-            self.puts[table] += rows
-        self.deletes += other.deletes
-        self.blobs.update(other.blobs)
-        self.released_blobs |= other.released_blobs
+
+def merged(drafts: Sequence[Draft]) -> Draft:
+    """All that ``drafts`` write. Their checks are done by now. They stay as they are: a write may be made again."""
+    if len(drafts) == 1:
+        return drafts[0]
+    made = Draft()
+    for each in drafts:
+        for table, rows in each.puts.items():
+            made.puts.setdefault(table, []).extend(rows)
+        made.deletes += each.deletes
+        made.blobs.update(each.blobs)
+        made.released_blobs |= each.released_blobs
+    return made
 
 
 def draft(prefix: bytes, commit: Commit) -> Draft:
@@ -78,7 +91,7 @@ def draft(prefix: bytes, commit: Commit) -> Draft:
         _draft_input(made, prefix, write)
     for receipt in commit.receipts:
         key = receipt_key(prefix, receipt.run_id, receipt.sequence)
-        made.unexpected.append((RECEIPTS, key, f"receipt {receipt.sequence} of run {receipt.run_id}"))
+        made.unexpected.append((RECEIPTS, key, f"receipt {receipt.sequence} of run", receipt.run_id))
         made.put(RECEIPTS, key, encode_receipt(receipt))
     for ref, result in commit.results:
         made.put(RESULTS, result_key(prefix, ref), result)
@@ -98,7 +111,7 @@ def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
     if write.is_new:
         _draft_admission(made, prefix, place, write)
     else:
-        made.expected.append((ACTIVE, place, f"input {admission.input_id} is not an active one of the runtime"))
+        made.expected.append((ACTIVE, place, "input", admission.input_id))
     if record.is_terminal:
         made.put(ENDED, place, encode_input(record))
         if not write.is_new:
@@ -112,14 +125,16 @@ def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
 def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite) -> None:
     admission = write.record.admission
     index = input_key(prefix, admission.input_id)
-    made.unexpected.append((ORDERS, index, f"input {admission.input_id}"))
-    made.unexpected.append((ACTIVE, place, f"order key {admission.order}"))
-    made.unexpected.append((ENDED, place, f"order key {admission.order}"))
+    made.unexpected += (
+        (ORDERS, index, "input", admission.input_id),
+        (ACTIVE, place, "order key", admission.order),
+        (ENDED, place, "order key", admission.order),
+    )
     made.put(ORDERS, index, encode_number(admission.order))
     key = admission.idempotency_key
     if key is not None:
         entry = idempotency_key(prefix, key)
-        made.unexpected.append((KEYS, entry, f"the idempotency key of input {admission.input_id}"))
+        made.unexpected.append((KEYS, entry, "the idempotency key of input", admission.input_id))
         made.put(KEYS, entry, encode_key(admission.input_id, key))
     if write.body is None or write.drop_body:
         return
@@ -190,21 +205,23 @@ class GroupWriter:
     def write(self, group: Sequence[Prepared]) -> list[WriteResult]:
         """One result per member, in their order."""
         results: list[WriteResult] = []
-        wave, runtimes = Draft(), set[str]()
+        wave: list[Draft] = []
+        runtimes = set[str]()
         for prepared in group:
             if prepared.runtime_id in runtimes:
                 # It builds on what an earlier member of the group wrote.
-                write_draft(self._rows, wave)
-                wave, runtimes = Draft(), set()
+                write_draft(self._rows, merged(wave))
+                wave.clear()
+                runtimes.clear()
             try:
                 commit, made = self._decide(prepared)
             except HoldstateError as error:
                 results.append(error)
                 continue
             runtimes.add(prepared.runtime_id)
-            wave.add(made)
+            wave.append(made)
             results.append(Written(commit))
-        write_draft(self._rows, wave)
+        write_draft(self._rows, merged(wave))
         return results
 
     def _decide(self, prepared: Prepared) -> tuple[Commit, Draft]:
@@ -236,25 +253,27 @@ class GroupWriter:
 
     def _fence(self, commit: Commit, prefix: bytes | None) -> None:
         runtime_id = commit.runtime.runtime_id
-        stored = None if prefix is None else self._reader.record_at(prefix, runtime_id)
+        stored = None if prefix is None else self._reader.fence_at(prefix, runtime_id)
         if stored is None:
             raise _refused(commit, "the runtime is not stored; open it first")
-        if stored.epoch > commit.epoch:
-            raise Fenced(runtime_id, commit.epoch, stored.epoch)
-        if stored.epoch != commit.epoch or stored.revision != commit.base_revision:
+        epoch, revision = stored
+        if epoch > commit.epoch:
+            raise Fenced(runtime_id, commit.epoch, epoch)
+        if epoch != commit.epoch or revision != commit.base_revision:
             raise _refused(
                 commit,
                 f"it builds on epoch {commit.epoch} and revision {commit.base_revision}, "
-                f"stored are {stored.epoch} and {stored.revision}",
+                f"stored are {epoch} and {revision}",
             )
 
     def _check_rows(self, commit: Commit, made: Draft) -> None:
-        for table, key, problem in made.expected:
-            if self._rows.get(table, key) is None:
-                raise _refused(commit, problem)
-        for table, key, what in made.unexpected:
-            if self._rows.get(table, key) is not None:
-                raise _refused(commit, f"{what} is stored already")
+        get = self._rows.get
+        for table, key, what, which in made.expected:
+            if get(table, key) is None:
+                raise _refused(commit, f"{what} {which} is not an active one of the runtime")
+        for table, key, what, which in made.unexpected:
+            if get(table, key) is not None:
+                raise _refused(commit, f"{what} {which} is stored already")
         for blob_id, problem in made.needed_blobs.items():
             digest = blob_key(blob_id)
             if digest is None or (digest not in made.blobs and self._rows.get(BLOBS, digest) is None):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import count
-from typing import Final, final
+from typing import Any, Final, final
 from uuid import UUID
 
 from attrs import evolve
@@ -87,7 +87,7 @@ class Books:
                 self.active.pop(write.record.input_id, None)
                 here[write.record.input_id] = write.record
 
-    def commit(self, writes: Sequence[InputWrite] = (), **changes: object) -> Commit:
+    def commit(self, writes: Sequence[InputWrite] = (), **changes: Any) -> Commit:
         """A commit of the present record with ``changes``."""
         record = evolve(self.record, revision=self.record.revision + 1, **changes)
         return Commit(record, self.record.epoch, self.record.revision, list(writes))
@@ -100,15 +100,11 @@ class Books:
         """Admit one input per key, all with the same body and blobs."""
         self._tick()
         names = tuple(blob_id(content) for content in blobs)
-        records = [
-            self.queued(self.record.next_order + place, key=key, blobs=names) for place, key in enumerate(keys)
-        ]
+        records = [self.queued(self.record.next_order + place, key=key, blobs=names) for place, key in enumerate(keys)]
         commit = self.commit(
             [InputWrite(record, is_new=True, body=body) for record in records],
             next_order=self.record.next_order + len(records),
-            counts=counted(
-                self.record.counts, active=len(records), keys=sum(1 for key in keys if key is not None)
-            ),
+            counts=counted(self.record.counts, active=len(records), keys=sum(1 for key in keys if key is not None)),
         )
         commit.blobs = [(blob_id(content), content) for content in blobs]
         return commit
@@ -182,9 +178,7 @@ class Books:
             has_snapshot=self.record.has_snapshot or snapshot is not None,
         )
         digest = None if snapshot is None else sha256(snapshot).hexdigest()
-        commit.receipts.append(
-            RunBoundaryReceipt(run_id, RunBoundary.RUN_START, (staged.input_id,), 0, 3, digest)
-        )
+        commit.receipts.append(RunBoundaryReceipt(run_id, RunBoundary.RUN_START, (staged.input_id,), 0, 3, digest))
         if result is not None:
             commit.results.append((ResultRef(run_id), result))
         commit.snapshot = snapshot
@@ -214,7 +208,7 @@ class Books:
     def _uuid(self) -> UUID:
         return UUID(int=next(self._numbers))
 
-    def _moved(self, record: InputRecord, event: InputEvent, state: InputState, **changes: object) -> InputRecord:
+    def _moved(self, record: InputRecord, event: InputEvent, state: InputState, **changes: Any) -> InputRecord:
         entry = HistoryEntry(self.now, record.state, state, event)
         return evolve(record, state=state, history=(*record.history, entry), **changes)
 
