@@ -61,6 +61,8 @@ class Actor:
         self.opened_run: RunId | None = None
         self.handed_out: RunId | None = None
         self.doubt: Doubt | None = None
+        self.stranded = False
+        """After a reload: an ephemeral input is in flight in a run that the store does not know."""
         self.finished: HoldstateError | None = None
 
     def stored_runtime(self) -> RuntimeRecord:
@@ -89,8 +91,11 @@ class Actor:
             self.events.extend(delta.announcements)
             self.wake = self.wake or delta.wake
             self.process = self.process or delta.process
-            if any(before is not None and after is not None and after.state in _MOVED for before, after in delta.changes):
+            if any(
+                before is not None and after is not None and after.state in _MOVED for before, after in delta.changes
+            ):
                 self.cursor = None
+        self.stranded = False
         self.committed = self.image.runtime
         if self.committed.current_run_id is not None or self.committed.is_terminal:
             self.opened_run = None
@@ -111,13 +116,26 @@ class Actor:
 
     # -- in doubt --------------------------------------------------------------------------------------------------
 
-    def make_sure(self, turn: Turn, generation: int) -> None:
-        """Before a call is let in: settle a commit in doubt, and compare notes with a store that was reopened (C35).
+    def needs_care(self, generation: int) -> bool:
+        """Whether anything has to be settled before the next call is let in; see ``take_care``."""
+        run_id = self.image.runtime.current_run_id
+        is_orphan = run_id is not None and run_id != self.handed_out and run_id == self.committed.current_run_id
+        return is_orphan or self.stranded or self.doubt is not None or generation != self.generation
 
-        Raises the first cause while the store cannot be read.
+    def take_care(self, turn: Turn, generation: int) -> None:
+        """Settle a commit in doubt, compare notes with a store that was reopened, take back a run that nobody holds.
+
+        Raises the first cause while the store cannot be read (C35).
         """
-        if self.doubt is None and generation == self.generation:
-            return
+        if self.doubt is not None or generation != self.generation:
+            self._compare(turn, generation)
+        run_id = self.image.runtime.current_run_id
+        if self.stranded:
+            turn.step(Recover(turn.at))
+        elif run_id is not None and run_id != self.handed_out:
+            turn.step(CancelRun(turn.at, run_id))
+
+    def _compare(self, turn: Turn, generation: int) -> None:
         try:
             stored = turn.reader.load_record(self.runtime_id)
         except StoreError as error:
@@ -133,7 +151,6 @@ class Actor:
         elif stored is None or stored.revision != self.image.runtime.revision:
             self.reload(turn)
         self.generation = generation
-        self._drop_orphan(turn)
 
     def check_epoch(self, stored: RuntimeRecord | None) -> None:
         """Raise ``Fenced`` when the stored record belongs to a newer opener."""
@@ -143,7 +160,9 @@ class Actor:
             raise error
 
     def reload(self, turn: Turn) -> LoadedRuntime:
-        """Take memory from the store again, without claiming; ephemeral inputs and a run in an executor's hands survive."""
+        """Take memory from the store again, without claiming; ephemeral inputs and a run in an executor's hands
+        survive.
+        """
         loaded = turn.reader.load_runtime(self.runtime_id)
         if loaded is None:
             raise StoreError(f"runtime {self.runtime_id!r} is no longer in the store; open it anew")
@@ -154,20 +173,14 @@ class Actor:
         self.cursor = None
         if self.image.runtime.current_run_id != self.handed_out:
             self.handed_out = None
+        in_flight = any(each.state in IN_FLIGHT_STATES for each in self.image.ephemeral())
+        self.stranded = in_flight and self.image.runtime.current_run_id is None
         return loaded
 
     def _with_volatile(self, loaded: LoadedRuntime) -> RuntimeImage:
         image = RuntimeImage(attached_as(self.image.runtime, loaded.record), (*loaded.inputs, *self.image.ephemeral()))
         image.bodies.update(self.image.bodies)
         return image
-
-    def _drop_orphan(self, turn: Turn) -> None:
-        """Nobody holds a run that a commit in doubt began, or that is gone from the store: take its inputs back."""
-        runtime = self.image.runtime
-        if runtime.current_run_id is not None and runtime.current_run_id != self.handed_out:
-            turn.step(CancelRun(turn.at, runtime.current_run_id))
-        elif runtime.current_run_id is None and any(each.state in IN_FLIGHT_STATES for each in self.image.ephemeral()):
-            turn.step(Recover(turn.at))
 
     def turn(self, member: Member, reader: Reader) -> Turn:
         return Turn(self, member, reader)

@@ -1,19 +1,21 @@
-"""Accept: dedup, state, limits, policy, the input's row, and the one it replaces, in that order (semantics: accept, step by step)."""
+"""Accept: dedup, state, limits, policy, the input's row, and the one it replaces, in that order (semantics: accept,
+step by step).
+"""
 
 from __future__ import annotations
 
-from ..spec.commands import CommandRow
+from ..spec.commands import CommandRow, Selection
 from ..spec.policy import PolicyDecision
 from ..spec.vocabulary import (
     InputKind,
     InputState,
+    InterruptPolicy,
     Lane,
     QueueMode,
     RoutingDisposition,
     RunBoundary,
     RuntimeState,
     WakeMode,
-    InterruptPolicy,
 )
 from .commands import Accept
 from .delta import Delta
@@ -112,19 +114,17 @@ def _admit(
 ) -> Delta:
     admission = record.admission
     decision = admission.decision
-    new, replaced = row.inputs
     stepper = Stepper(image, row, command, settings)
     stepper.facts["consumes_on_accept"] = decision.consumes_on_accept
-    stepper.send_group(new, [record])
-    stepper.admit(record)
+    stepper.facts["coalesces"] = decision.queue_mode is QueueMode.COALESCE
+    stepper.facts["by"] = stepper.facts["into"] = record.input_id
     old = _replaced(image, admission)
-    if old:
-        coalesces = decision.queue_mode is QueueMode.COALESCE
-        stepper.send_group(replaced, old, {"coalesces": coalesces, "by": record.input_id, "into": record.input_id})
+    stepper.send({Selection.NEW: (record,), Selection.REPLACED: old})
+    stepper.admit(record)
     delta = stepper.delta(next_order=image.runtime.next_order + 1)
     admitted = stepper.after(record)
     queued = admitted.state is InputState.QUEUED
-    if queued:
+    if queued or settings.retention.keep_payloads:
         delta.bodies[record.input_id] = command.body
         delta.blobs = command.blobs
     idle = image.runtime.state is not RuntimeState.RUNNING

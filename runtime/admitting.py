@@ -1,18 +1,22 @@
-"""What an accept does before its turn comes: validate, take images out, encode once. No lock is held and nothing is changed."""
+"""What an accept does before its turn comes: validate, take images out, encode once. No lock is held and nothing is
+changed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 from uuid import UUID
 
 from attrs import define
 
+from .ids import InputId
 from .inputs import Input
 from .outcomes import Rejected
 from .rejections import Rejection
 from .settings import Limits
 from .validation import check_input, check_size
-from .wire import admit, blob_references, extract_blobs
+from .wire import admit, blob_references, encode_body, extract_blobs, hydrate
 
 
 @final
@@ -40,6 +44,16 @@ def prepare_input(given: Input, limits: Limits) -> Prepared | Rejected:
     return Prepared(stored, body, fingerprint, blobs, blob_references(stored))
 
 
+def inlined(prepared: Prepared, load: Callable[[str], bytes]) -> Prepared:
+    """An ephemeral input with its images in its body: no store holds a blob for it."""
+    if not prepared.blob_ids:
+        return prepared
+    whole = hydrate(prepared.input, load)
+    return Prepared(whole, encode_body(whole), prepared.fingerprint, (), ())
+
+
 def _rejected(given: object, rejection: Rejection) -> Rejected:
     input_id = getattr(getattr(given, "header", None), "id", None)
-    return Rejected(input_id if isinstance(input_id, UUID) else None, rejection.code, rejection.reason, rejection.path)
+    return Rejected(
+        InputId(input_id) if isinstance(input_id, UUID) else None, rejection.code, rejection.reason, rejection.path
+    )

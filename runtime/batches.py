@@ -1,4 +1,6 @@
-"""Which inputs the next run takes: always an exact prefix of one lane (C12), composed the same before and after a crash (C13)."""
+"""Which inputs the next run takes: always an exact prefix of one lane (C12), composed the same before and after a crash
+(C13).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ def next_batch(image: RuntimeImage, settings: RuntimeSettings, at: datetime) -> 
 def lane_batch(image: RuntimeImage, lane: Lane, settings: RuntimeSettings, at: datetime) -> tuple[InputRecord, ...]:
     """The longest batch from the front of ``lane``; empty while its head waits.
 
-    An input that failed before runs alone (C15), and so does every input where one failure is the end of it. In the queue
-    lane a prompt runs alone; a batch ends before it.
+    An input that failed before runs alone (C15), and so does every input where one failure is the end of it. In the
+    queue lane a prompt runs alone; a batch ends before it.
     """
     limit = 1 if settings.retry.max_attempts == 1 else settings.max_batch
     batch: list[InputRecord] = []
@@ -50,7 +52,9 @@ def steer_prefix(image: RuntimeImage, settings: RuntimeSettings) -> tuple[InputR
 
 
 def waits(record: InputRecord, settings: RuntimeSettings, at: datetime) -> bool:
-    """Whether a backoff holds ``record`` back. A clock that was set back never holds it longer than the longest backoff."""
+    """Whether a backoff holds ``record`` back. A clock that was set back never holds it longer than the longest
+    backoff.
+    """
     if record.not_before is None or record.not_before <= at:
         return False
     backoff = settings.retry.backoff

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from hashlib import sha256
 
-from ..spec.vocabulary import AbandonReason, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
+from ..spec.vocabulary import AbandonReason, Durability, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
 from . import commands as c
-from .admitting import Prepared
+from .admitting import Prepared, inlined
 from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent, StoreCorruption
 from .ids import InputId, RunId
 from .inputs import Input
@@ -23,11 +23,13 @@ def accept(turn: Turn, prepared: Prepared) -> object:
     existing = turn.find_input(header.id)
     if existing is None and header.idempotency_key is not None:
         existing = turn.find_by_key(header.idempotency_key)
-    inline = {blob_id for blob_id, _ in prepared.blobs}
+    inline = dict(prepared.blobs)
     missing = None
     if existing is None:
         references = (blob_id for blob_id in prepared.blob_ids if blob_id not in inline)
         missing = next((blob_id for blob_id in references if not turn.blob_exists(blob_id)), None)
+        if header.durability is Durability.EPHEMERAL and missing is None:
+            prepared = inlined(prepared, lambda blob_id: inline[blob_id] if blob_id in inline else turn.blob(blob_id))
     return turn.step(
         c.Accept(
             turn.at,
@@ -145,7 +147,7 @@ def complete_current(turn: Turn) -> RunId:
         last = actor.image.runtime.last_run
         if last is not None and last.ending is RunEnding.COMPLETED:
             return last.run_id
-        raise RunNotCurrent("run_completed", RunId(actor.environment.new_id()), None)
+        raise RunNotCurrent("run_completed", None, None)
     turn.step(c.CompleteRun(turn.at, run_id))
     return run_id
 

@@ -1,6 +1,8 @@
-"""Commands as the core takes them: the time, new ids and everything that had to be read from the store are already inside.
+"""Commands as the core takes them: the time, new ids and everything that had to be read from the store are already
+inside.
 
-They live for one step, so they are plain slotted classes. ``facts()`` are the parameters that rules and machine rows read.
+They live for one step, so they are plain slotted classes. ``facts()`` are the parameters that rules and machine rows
+read.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Command:
 @final
 @define
 class Accept(Command):
-    """``existing`` is the input that was seen under the same id or key; ``missing_blob`` a blob reference with nothing behind it."""
+    """``existing`` is the input that was seen under the same id or key; ``missing_blob`` a blob reference with nothing
+    behind it.
+    """
 
     name = CommandName.ACCEPT
     input: Input
@@ -45,7 +49,9 @@ class Accept(Command):
 
 @define
 class Settle(Command):
-    """Shared by open, recover and recycle: ``receipts`` are the stored ones of the runs that the active inputs were staged by."""
+    """Shared by open, recover and recycle: ``receipts`` are the stored ones of the runs that the active inputs were
+    staged by.
+    """
 
     receipts: tuple[RunBoundaryReceipt, ...] = ()
     handed_out: bool = False

@@ -1,8 +1,9 @@
 """The core: ``step(image, command, settings) → Delta``. No I/O, no clock, nothing changed on the way to an error.
 
-``step`` interprets the command's row: it checks what the row needs, sends its runtime events, gives each selected input the
-first rule that fits, and hands what came of it to the finish of that command, which stamps what no machine holds (order keys,
-contributors, receipts, reports). A command module of its own holds the longer ones: admission, runs, recovery.
+``step`` interprets the command's row: it checks what the row needs, sends its runtime events, gives each selected input
+the first rule that fits, and hands what came of it to the finish of that command, which stamps what no machine holds
+(order keys, contributors, receipts, reports). A command module of its own holds the longer ones: admission, runs,
+recovery.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from .commands import AbandonPending, CancelInput, Command
 from .delta import Delta
 from .environment import RuntimeSettings
 from .errors import RunInProgress
+from .ids import RunId
 from .image import RuntimeImage
 from .outcomes import Cancelled, CancelOutcome, DetachReport, Ended, EndReport, InFlight, RetireReport, Unknown
-from .records import IN_FLIGHT_STATES, InputRecord
 from .stepper import Stepper
 
 C = TypeVar("C", bound=Command)
@@ -39,7 +40,7 @@ def _done(image: RuntimeImage, outcome: object) -> Delta:
 
 def _attach(image: RuntimeImage, row: CommandRow, command: Command, settings: RuntimeSettings) -> Delta:
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
+    stepper.send()
     return stepper.delta()
 
 
@@ -49,7 +50,7 @@ def _detach(image: RuntimeImage, row: CommandRow, command: Command, settings: Ru
     if not attached:
         return _done(image, DetachReport(was_attached=False))
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
+    stepper.send()
     delta = stepper.delta()
     delta.outcome = DetachReport(was_attached=True)
     return delta
@@ -59,11 +60,11 @@ def _cancel(image: RuntimeImage, row: CommandRow, command: CancelInput, settings
     record = image.inputs.get(command.input_id)
     if record is None:
         return _done(image, _unavailable(command))
-    if record.state in IN_FLIGHT_STATES and record.last_run_id is not None:
-        return _done(image, InFlight(command.input_id, record.last_run_id))
     stepper = Stepper(image, row, command, settings)
-    stepper.send_group(row.inputs[0], [record])
+    stepper.send({Selection.NAMED: [record]})
     delta = stepper.delta()
+    if not delta.changes:  # no rule of the row speaks of an input that a run has taken
+        return _done(image, InFlight(command.input_id, cast("RunId", record.last_run_id)))
     delta.outcome = Cancelled(command.input_id)
     return delta
 
@@ -73,12 +74,9 @@ def _unavailable(command: CancelInput) -> CancelOutcome:
     return Unknown(command.input_id) if outcome is None else Ended(command.input_id, outcome)
 
 
-def _abandon_pending(
-    image: RuntimeImage, row: CommandRow, command: AbandonPending, settings: RuntimeSettings
-) -> Delta:
+def _abandon_pending(image: RuntimeImage, row: CommandRow, command: AbandonPending, settings: RuntimeSettings) -> Delta:
     stepper = Stepper(image, row, command, settings)
-    outside = [record for record in image.active() if record.state not in IN_FLIGHT_STATES]
-    stepper.send_group(row.inputs[0], outside)
+    stepper.send()
     delta = stepper.delta()
     delta.outcome = _end_report(stepper)
     return delta
@@ -89,7 +87,7 @@ def _retire(image: RuntimeImage, row: CommandRow, command: Command, settings: Ru
     if image.runtime.state in row.done_in:
         return _done(image, report)
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
+    stepper.send()
     delta = stepper.delta()
     delta.outcome = report
     return delta
@@ -110,8 +108,7 @@ def _end(image: RuntimeImage, row: CommandRow, command: Command, settings: Runti
     if command.name is CommandName.RESET and runtime.current_run_id is not None:
         raise RunInProgress("reset", runtime.current_run_id)
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
-    stepper.send_group(row.inputs[0], image.active())
+    stepper.send()
     delta = stepper.delta(ending=_ENDINGS[command.name])
     delta.outcome = _end_report(stepper)
     return delta
@@ -129,7 +126,7 @@ def _resume(image: RuntimeImage, row: CommandRow, command: Command, settings: Ru
     if image.runtime.state in row.done_in:
         return _done(image, None)
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
+    stepper.send()
     return stepper.delta()
 
 

@@ -1,9 +1,10 @@
-"""The driver: one open runtime, and everything that can be asked of it. Each method is a row of the command table or a read.
+"""The driver: one open runtime, and everything that can be asked of it. Each method is a row of the command table or a
+read.
 
 A method returns when what it did is in the store. Every method raises ``Fenced`` once a newer opener holds the runtime,
-``DriverClosed`` after ``close``, ``WrongLoop`` from another event loop, and ``StoreError`` when the store failed (``applied``
-says what is known of the commit). Cancelling a caller never tears a command in half: it happens or it does not, and a retry
-is safe (C10).
+``DriverClosed`` after ``close``, ``WrongLoop`` from another event loop, and ``StoreError`` when the store failed
+(``applied`` says what is known of the commit). Cancelling a caller never tears a command in half: it happens or it does
+not, and a retry is safe (C10).
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class PersistentRuntimeDriver:
     ) -> Self:
         """Claim the runtime (creating it where it is new), recover it, and be ready.
 
-        Raises ``InvalidInput`` for a bad id, ``StoreCorruption`` where its rows cannot be trusted; nothing is written then.
+        Raises ``InvalidInput`` for a bad id, ``StoreCorruption`` where its rows cannot be trusted; nothing is written
+        then.
         """
         actor, report = await open_runtime(
             runtime_id, store, settings or RuntimeSettings(), environment or Environment()
@@ -75,7 +77,8 @@ class PersistentRuntimeDriver:
 
     async def close(self) -> None:
         """Finish what was called before, then refuse every call. The store keeps everything; a run in hand is left as a
-        crash would leave it, so end or cancel it first."""
+        crash would leave it, so end or cancel it first.
+        """
         if self._actor.finished is None:
             await self._committer.submit(self._actor, _nothing)
         self._actor.close()
@@ -98,8 +101,10 @@ class PersistentRuntimeDriver:
     # -- inputs ----------------------------------------------------------------------------------------------------
 
     async def accept_input(self, given: Input) -> AcceptOutcome:
-        """Admit an input. A durable one is in the store when this returns ``Accepted`` (C1); a retry with the same id or key
-        is ``Deduplicated``; what cannot be admitted is ``Rejected``. Raises ``NotReady`` where the runtime takes no input."""
+        """Admit an input. A durable one is in the store when this returns ``Accepted`` (C1); a retry with the same id
+        or key is ``Deduplicated``; what cannot be admitted is ``Rejected``. Raises ``NotReady`` where the runtime takes
+        no input.
+        """
         self._actor.check_open()
         prepared = prepare_input(given, self._actor.settings.limits)
         if isinstance(prepared, Rejected):
@@ -137,8 +142,9 @@ class PersistentRuntimeDriver:
                 self._committer.submit_quietly(self._actor, partial(calls.cancel_run, run_id=run.run_id))
 
     async def complete_run(self, run: Run | RunId | None = None, output: RunOutput | None = None) -> RunId:
-        """Boundary and completion in one commit (C19). Without a run: the completion of the current run alone, which must
-        have a boundary and nothing staged (``RunIncomplete``). Repeating it is answered as done."""
+        """Boundary and completion in one commit (C19). Without a run: the completion of the current run alone, which
+        must have a boundary and nothing staged (``RunIncomplete``). Repeating it is answered as done.
+        """
         if run is None:
             return await self._call(calls.complete_current)
         return await self._call(partial(calls.complete_run, run_id=_id_of(run), output=output or RunOutput()))
@@ -160,7 +166,9 @@ class PersistentRuntimeDriver:
         await self._call(partial(calls.start_run, run_id=run_id))
 
     async def stage_batch(self, input_ids: Iterable[InputId], run_id: RunId) -> None:
-        """Begin the opened run with a prefix of the next batch, or stage a prefix of the steer lane into the current run."""
+        """Begin the opened run with a prefix of the next batch, or stage a prefix of the steer lane into the current
+        run.
+        """
         await self._call(partial(calls.stage_batch, input_ids=tuple(input_ids), run_id=run_id))
 
     async def stage_input(self, input_id: InputId, run_id: RunId) -> None:
@@ -212,8 +220,9 @@ class PersistentRuntimeDriver:
         return cast("RecoveryReport", await self._ending(c.Recycle))
 
     async def recover(self) -> RecoveryReport:
-        """Load the store again and settle what is unsettled, without claiming. Raises ``RunInProgress`` while a run that
-        was handed out is in flight."""
+        """Load the store again and settle what is unsettled, without claiming. Raises ``RunInProgress`` while a run
+        that was handed out is in flight.
+        """
         return cast("RecoveryReport", await self._call(calls.recover, alone=True))
 
     async def on_runtime_control(self, control: RuntimeControl) -> None:
@@ -288,9 +297,7 @@ class PersistentRuntimeDriver:
     async def has_queued_input_outside(self, input_ids: Iterable[InputId]) -> bool:
         """Whether anything is queued besides ``input_ids``."""
         known = frozenset(input_ids)
-        return await self._call(
-            lambda turn: any(record.input_id not in known for record in turn.actor.image.queued())
-        )
+        return await self._call(lambda turn: any(record.input_id not in known for record in turn.actor.image.queued()))
 
     async def dequeue_next(self) -> tuple[InputId, Input] | None:
         """A peek: the next queued input after a volatile cursor, which staging, rollback and recovery reset."""

@@ -20,8 +20,9 @@ from .settings import Limits, Retention, RetryPolicy
 class RuntimeSettings:
     """The rules of one runtime.
 
-    ``max_batch`` bounds a run's inputs (1 and more), ``max_history`` the transitions kept with an input, ``max_events`` the
-    undelivered events; ``debug`` checks the named invariants after every command, in time proportional to the runtime.
+    ``max_batch`` bounds a run's inputs (1 and more), ``max_history`` the transitions kept with an input, ``max_events``
+    the undelivered events; ``debug`` checks the named invariants after every command, in time proportional to the
+    runtime.
     """
 
     policy: Policy = DEFAULT_POLICY

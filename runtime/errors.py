@@ -13,8 +13,8 @@ from .rejections import RejectionCode
 class InvalidInput(HoldstateError, ValueError):
     """A value from outside is not what it must be.
 
-    ``path`` names the place (``header.source.step_index``; empty for the whole), ``problem`` says what is wrong and what
-    is wanted, ``code`` is the word for it (see ``RejectionCode``).
+    ``path`` names the place (``header.source.step_index``; empty for the whole), ``problem`` says what is wrong and
+    what is wanted, ``code`` is the word for it (see ``RejectionCode``).
     """
 
     def __init__(self, path: str, problem: str, code: RejectionCode = RejectionCode.INVALID_FIELD) -> None:
@@ -46,12 +46,15 @@ class NotReady(HoldstateError):
 class RunNotCurrent(HoldstateError):
     """``command`` speaks of a run that is not the current one (C20, C26)."""
 
-    def __init__(self, command: str, run_id: UUID, current_run_id: UUID | None) -> None:
+    def __init__(self, command: str, run_id: UUID | None, current_run_id: UUID | None) -> None:
         self.command = command
         self.run_id = run_id
         self.current_run_id = current_run_id
         current = f"run {current_run_id} is" if current_run_id else "no run is"
-        super().__init__(f"{command}: run {run_id} is not current ({current}); drop what the old run made")
+        named = "there is no current run; begin one first"
+        if run_id is not None:
+            named = f"run {run_id} is not current ({current}); drop what the old run made"
+        super().__init__(f"{command}: {named}")
 
 
 @final
@@ -100,7 +103,7 @@ class BatchRefused(HoldstateError, ValueError):
 class ContributorsRefused(HoldstateError, ValueError):
     """The named inputs are not the contributors that the command needs (C20)."""
 
-    def __init__(self, command: str, run_id: UUID, problem: str) -> None:
+    def __init__(self, command: str, run_id: UUID | None, problem: str) -> None:
         self.command = command
         self.run_id = run_id
         self.problem = problem
@@ -142,7 +145,9 @@ class InvariantViolated(HoldstateError):
 
 
 class StoreError(HoldstateError):
-    """The store failed. ``applied``: True or False where it is known whether the commit took effect, None where it is not."""
+    """The store failed. ``applied``: True or False where it is known whether the commit took effect, None where it is
+    not.
+    """
 
     def __init__(self, problem: str, *, applied: bool | None = False, cause: BaseException | None = None) -> None:
         self.problem = problem

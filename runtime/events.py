@@ -28,7 +28,7 @@ class Announcement(NamedTuple):
 @final
 @frozen
 class EventEnvelope:
-    """One event of one runtime. ``sequence`` is dense per driver, so that a gap shows what a full buffer dropped (C45)."""
+    """One event of one runtime. ``sequence`` is dense per driver: a gap shows what a full buffer dropped (C45)."""
 
     event_id: EventId
     sequence: int

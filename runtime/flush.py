@@ -32,7 +32,7 @@ MAX_GROUP = 512
 
 @define(eq=False)
 class Call:
-    """One call on an open runtime. ``decide`` runs when its turn comes, with the loop held: it must not call user code."""
+    """One call on an open runtime. ``decide`` runs in its turn, with the loop held: it must not call user code."""
 
     actor: Actor
     decide: Callable[[Turn], object]
@@ -142,7 +142,7 @@ class GroupCommitter:
         writing, items = group.items()
         try:
             write = self._store.prepare(items) if items else list
-        except Exception as error:  # nothing was written yet, whatever it was
+        except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
             self._settle_failure(group, writing, _as_store_error(error, applied=False))
             return self._schedule_rest()
         if items and self._average_seconds > LONG_COMMIT_SECONDS:
@@ -156,7 +156,9 @@ class GroupCommitter:
             self._schedule()
 
     def _decide_all(self, group: Group, reader: Reader) -> None:
-        """Decide the queued calls in order; a call that cannot join this group waits with all later ones of its runtime."""
+        """Decide the queued calls in order; a call that cannot join this group waits with all later ones of its
+        runtime.
+        """
         waiting: list[Call | Opening] = []
         held: set[str] = set()
         for _ in range(min(len(self._queue), MAX_GROUP)):
@@ -188,16 +190,23 @@ class GroupCommitter:
         turn = actor.turn(member, reader)
         try:
             actor.check_open()
-            actor.make_sure(turn, self._store.generation)
+            if not member.deltas and actor.needs_care(self._store.generation):
+                actor.take_care(turn, self._store.generation)
+                self._keep(group, member, turn)
+                turn = actor.turn(member, reader)
             outcome = call.decide(turn)
-        except Exception as error:  # a refused call changes nothing; whatever it was, its caller hears of it
+        except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
             turn.take_back()
             call.future.set_exception(error)
             return
+        self._keep(group, member, turn)
+        group.decided.append(Decided(call, outcome, turn))
+
+    @staticmethod
+    def _keep(group: Group, member: Member, turn: Turn) -> None:
         for delta, inverse in turn.applied:
             member.add(delta, inverse)
-        group.members[actor.runtime_id] = member
-        group.decided.append(Decided(call, outcome, turn))
+        group.members[member.actor.runtime_id] = member
 
     def _refuse_queue(self, error: StoreError) -> None:
         """The store cannot even be read: every call that is still queued is refused, nothing was changed."""
@@ -217,7 +226,7 @@ class GroupCommitter:
         started = perf_counter()
         try:
             results = write()
-        except Exception as error:  # a store that fails in a way of its own has said nothing about the commit
+        except Exception as error:  # noqa: BLE001 - a failure of its own kind says nothing of the commit
             self._settle_failure(group, writing, _as_store_error(error, applied=None))
         else:
             if writing:
@@ -255,7 +264,7 @@ class GroupCommitter:
         self._in_flight = None
         try:
             results = done.result()
-        except Exception as error:  # as in _write_here
+        except Exception as error:  # noqa: BLE001 - as in _write_here
             self._settle_failure(group, writing, _as_store_error(error, applied=None))
         else:
             self._settle(group, writing, results)
@@ -291,7 +300,9 @@ class GroupCommitter:
             _answer(call.future, decided.outcome if error is None else error)
 
     def _take_effect(self, decided: Decided) -> None:
-        """Let what the call meant to do after its commit happen, unless its caller is gone: then a run it began goes back."""
+        """Let what the call meant to do after its commit happen, unless its caller is gone: then a run it began goes
+        back.
+        """
         abandoned = decided.turn.when_abandoned if decided.call.future.cancelled() else None
         if abandoned is not None:
             self.submit_quietly(decided.call.actor, abandoned)

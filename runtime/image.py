@@ -1,7 +1,7 @@
 """One runtime in memory: its record, its active inputs, and the queued ones of each lane in order.
 
-``apply`` is the only thing that changes an image. It takes time proportional to the change and returns the inverse, so that a
-commit that did not land is taken back without a copy of anything.
+``apply`` is the only thing that changes an image. It takes time proportional to the change and returns the inverse, so
+that a commit that did not land is taken back without a copy of anything.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from sortedcontainers import SortedDict
 from ..spec.vocabulary import InputKind, InputState, Lane
 from .delta import Delta
 from .ids import InputId
-from .records import TERMINAL_INPUT_STATES, InputRecord, RuntimeRecord
+from .records import IN_FLIGHT_STATES, TERMINAL_INPUT_STATES, InputRecord, RuntimeRecord
 
 Scope = tuple[InputKind, str]
 
 
 @final
 class RuntimeImage:
-    """Reads are public, and nothing but ``apply`` writes. ``bodies`` holds the encoded inputs that no store has: ephemeral ones."""
+    """Reads are public, and nothing but ``apply`` writes. ``bodies`` holds the encoded inputs that no store has:
+    ephemeral ones.
+    """
 
     __slots__ = ("bodies", "inputs", "lanes", "runtime", "scopes")
 
@@ -55,6 +57,10 @@ class RuntimeImage:
 
     def staged(self) -> list[InputRecord]:
         return [record for record in self.contributors() if record.state is InputState.STAGED]
+
+    def outside_run(self) -> list[InputRecord]:
+        """Every active input that is not in the current run, by order key."""
+        return [record for record in self.active() if record.state not in IN_FLIGHT_STATES]
 
     def in_scope(self, kind: InputKind, supersession_key: str) -> list[InputRecord]:
         """The queued inputs of one supersession scope, by order key."""

@@ -101,7 +101,7 @@ class RecoveryDetail:
 @final
 @frozen
 class RecoveryReport:
-    """``recovered`` inputs were looked at; ``requeued``, ``consumed`` and ``abandoned`` count those that were changed."""
+    """``recovered`` inputs were looked at; ``requeued``, ``consumed`` and ``abandoned`` count the changed ones."""
 
     recovered: int = 0
     requeued: int = 0
@@ -181,7 +181,9 @@ RunEvent = RunStarted | BoundaryApplied | RunCompleted | RunFailed | RunCancelle
 @final
 @frozen
 class RunOutput:
-    """What an executor made of a run: the new session snapshot, a result for its callers, and how many messages it wrote."""
+    """What an executor made of a run: the new session snapshot, a result for its callers, and how many messages it
+    wrote.
+    """
 
     session_snapshot: bytes | None = None
     result: bytes | None = None
@@ -191,7 +193,9 @@ class RunOutput:
 @final
 @frozen
 class Run:
-    """A run that was handed out: its inputs are staged durably (C22). ``attempt`` counts the stagings of its first input."""
+    """A run that was handed out: its inputs are staged durably (C22). ``attempt`` counts the stagings of its first
+    input.
+    """
 
     run_id: RunId
     runtime_id: str

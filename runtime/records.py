@@ -68,8 +68,8 @@ class ResultSource(StrEnum):
 class Admission:
     """What was decided about an input when it was admitted; never worked out again.
 
-    ``order`` is its order key within the runtime, ``wakes`` whether it may wake an idle runtime, ``fingerprint`` 32 bytes
-    over its payload, ``blobs`` the digests that its body refers to.
+    ``order`` is its order key within the runtime, ``wakes`` whether it may wake an idle runtime, ``fingerprint`` 32
+    bytes over its payload, ``blobs`` the digests that its body refers to.
     """
 
     input_id: InputId
@@ -95,7 +95,9 @@ class Admission:
 @final
 @frozen
 class InputRecord:
-    """One input as machine 1 sees it. ``failure_cap`` is the cap in force at its last failure; ``not_before`` holds it back."""
+    """One input as machine 1 sees it. ``failure_cap`` is the cap in force at its last failure; ``not_before`` holds it
+    back.
+    """
 
     admission: Admission
     state: InputState = InputState.ACCEPTED
@@ -143,8 +145,8 @@ class InputRecord:
 class RunBoundaryReceipt:
     """Proof that a boundary was committed: which inputs it lists, in staging order.
 
-    ``sequence`` counts the receipts of the run from 0; ``conversation_digest`` is the SHA-256 (hex) of the session snapshot
-    that was committed with it, if there was one.
+    ``sequence`` counts the receipts of the run from 0; ``conversation_digest`` is the SHA-256 (hex) of the session
+    snapshot that was committed with it, if there was one.
     """
 
     run_id: RunId
@@ -158,7 +160,9 @@ class RunBoundaryReceipt:
 @final
 @frozen
 class Counts:
-    """How many rows a runtime has. Ended, receipts, results and keys count all there ever were; retention keeps its own count."""
+    """How many rows a runtime has. Ended, receipts, results and keys count all there ever were; retention keeps its own
+    count.
+    """
 
     active: int = 0
     ended: int = 0

@@ -1,12 +1,12 @@
 """Recovery: what open, recover and recycle do with the inputs that a crash left in the middle.
 
-Every input is classified from durable identity alone, its state and the stored receipts of its last run (C23), before any is
-changed; each change is a row of machine 1. Doing it twice gives the same (C31).
+Every input is classified from durable identity alone, its state and the stored receipts of its last run (C23), before
+any is changed; each change is a row of machine 1. Doing it twice gives the same (C31).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve
 
@@ -20,7 +20,7 @@ from .ids import InputId, RunId
 from .image import RuntimeImage
 from .outcomes import RecoveryDetail, RecoveryReport
 from .records import InputRecord, RunBoundaryReceipt, stored_form
-from .stepper import Stepper
+from .stepper import SELECTED, Facts, Stepper
 
 
 def settle(image: RuntimeImage, row: CommandRow, command: Settle, settings: RuntimeSettings) -> Delta:
@@ -31,12 +31,14 @@ def settle(image: RuntimeImage, row: CommandRow, command: Settle, settings: Runt
     if runtime.current_run_id is not None and command.handed_out:
         raise RunInProgress(command.name, runtime.current_run_id)
     if type(command) is Open and runtime.state is RuntimeState.RECOVERING:
-        raise StoreCorruption(f"runtime {runtime.runtime_id!r}", "it is stored as recovering, a state that is never stored")
+        raise StoreCorruption(
+            f"runtime {runtime.runtime_id!r}", "it is stored as recovering, a state that is never stored"
+        )
     stepper = Stepper(image, row, command, settings)
     for event in row.sends:
         if event is not RuntimeEvent.INITIALIZE or stepper.state is RuntimeState.INITIALIZING:
             stepper.send_runtime(event)
-    report = _settle_inputs(stepper, row, image.active(), command.receipts)
+    report = _settle_inputs(stepper, command.receipts)
     delta = stepper.delta(ending=RunEnding.RECOVERED, contributors=() if runtime.contributors else None)
     delta.outcome = report
     delta.wake = any(record.admission.wakes for record in _queued_after(image, stepper))
@@ -70,29 +72,27 @@ def _without_idle_commit(image: RuntimeImage, delta: Delta) -> Delta:
     return delta
 
 
-def _settle_inputs(
-    stepper: Stepper, row: CommandRow, active: list[InputRecord], receipts: Iterable[RunBoundaryReceipt]
-) -> RecoveryReport:
+def _settle_inputs(stepper: Stepper, receipts: Iterable[RunBoundaryReceipt]) -> RecoveryReport:
+    (group,) = stepper.row.inputs
+    active = SELECTED[group.select](stepper.image)
     listed: dict[RunId, set[InputId]] = {}
     for receipt in receipts:
         listed.setdefault(receipt.run_id, set()).update(receipt.contributing_input_ids)
-    classified = [
-        (
-            record,
-            {
-                "consumes_on_accept": record.admission.decision.consumes_on_accept,
-                "receipt_lists": record.last_run_id is not None
-                and record.input_id in listed.get(record.last_run_id, ()),
-            },
-        )
-        for record in active
-    ]
+    classified = [(record, _identity(record, listed)) for record in active]
     for record, facts in classified:
-        stepper.send_group(row.inputs[0], [record], facts)
+        stepper.send_group(group, (record,), facts)
     return _report(stepper, active)
 
 
-def _report(stepper: Stepper, active: list[InputRecord]) -> RecoveryReport:
+def _identity(record: InputRecord, listed: Mapping[RunId, set[InputId]]) -> Facts:
+    run_id = record.last_run_id
+    return {
+        "consumes_on_accept": record.admission.decision.consumes_on_accept,
+        "receipt_lists": run_id is not None and record.input_id in listed.get(run_id, ()),
+    }
+
+
+def _report(stepper: Stepper, active: Sequence[InputRecord]) -> RecoveryReport:
     details = []
     for before, after in list(stepper.changed.values()):
         stepper.amend(evolve(after, recovery_count=after.recovery_count + 1))

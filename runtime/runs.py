@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
-from uuid import UUID
 
 from attrs import evolve
 
-from ..spec.commands import CommandRow
+from ..spec.commands import CommandRow, Selection
 from ..spec.vocabulary import InputState, RunEnding
 from .batches import next_batch, steer_prefix
 from .commands import (
@@ -33,12 +32,11 @@ from .errors import (
     RunIdReused,
     RunIncomplete,
     RunInProgress,
-    RunNotCurrent,
 )
 from .ids import InputId, RunId
 from .image import RuntimeImage
 from .records import InputRecord, ResultSource
-from .stepper import Stepper
+from .stepper import Stepper, check_needs
 from .store import ResultRef
 
 
@@ -49,12 +47,11 @@ def begin(image: RuntimeImage, row: CommandRow, command: BeginRun, settings: Run
         raise RunIdReused(command.run_id)
     if runtime.current_run_id is not None:
         raise RunInProgress(command.name, runtime.current_run_id)
-    stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
     batch = _take(next_batch(image, settings, command.at), command)
+    stepper = Stepper(image, row, command, settings)
+    stepper.send({Selection.BATCH: batch})
     if not batch:
         return Delta(runtime=runtime, outcome=None)
-    stepper.send_group(row.inputs[0], list(batch))
     ids = tuple(record.input_id for record in batch)
     delta = stepper.delta(contributors=ids, boundary_count=0, shared_run=len(ids) > 1)
     delta.outcome = tuple(stepper.after(record) for record in batch)
@@ -68,12 +65,12 @@ def _was_used(image: RuntimeImage, command: BeginRun) -> bool:
 
 def stage_more(image: RuntimeImage, row: CommandRow, command: StageMore, settings: RuntimeSettings) -> Delta:
     """Stage a prefix of the steer lane into the current run."""
-    _need_current(image, command, command.run_id)
+    check_needs(image, row, command, command.run_id)
     batch = _take(steer_prefix(image, settings), command)
     if not batch:
         return Delta(runtime=image.runtime, outcome=())
     stepper = Stepper(image, row, command, settings)
-    stepper.send_group(row.inputs[0], list(batch))
+    stepper.send({Selection.BATCH: batch})
     ids = (*image.runtime.contributors, *(record.input_id for record in batch))
     delta = stepper.delta(contributors=ids, shared_run=image.runtime.shared_run or len(ids) > 1)
     delta.outcome = tuple(stepper.after(record) for record in batch)
@@ -100,13 +97,13 @@ def apply_boundary(image: RuntimeImage, row: CommandRow, command: ApplyBoundary,
         if command.stored != receipt:
             raise ReceiptConflict(receipt.run_id, receipt.sequence)
         return Delta(runtime=image.runtime, outcome=receipt)
-    _need_current(image, command, receipt.run_id)
+    check_needs(image, row, command, receipt.run_id)
     staged = image.staged()
     problem = _receipt_problem(image, command, staged)
     if problem is not None:
         raise ContributorsRefused(command.name, receipt.run_id, problem)
     stepper = Stepper(image, row, command, settings)
-    stepper.send_group(row.inputs[0], staged)
+    stepper.send()
     if command.result is not None:
         _answer(stepper, ResultSource.BOUNDARY)
     delta = stepper.delta(
@@ -141,7 +138,7 @@ def complete(image: RuntimeImage, row: CommandRow, command: CompleteRun, setting
     """End the current run well; refused while a contributor is staged or no boundary is committed."""
     if _is_repeated(image, command.run_id, RunEnding.COMPLETED):
         return Delta(runtime=image.runtime, outcome=command.run_id)
-    _need_current(image, command, command.run_id)
+    check_needs(image, row, command, command.run_id)
     runtime = image.runtime
     contributors = image.contributors()
     staged = sum(record.state is InputState.STAGED for record in contributors)
@@ -150,8 +147,7 @@ def complete(image: RuntimeImage, row: CommandRow, command: CompleteRun, setting
     if command.consumed is not None and set(command.consumed) != {record.input_id for record in contributors}:
         raise ContributorsRefused(command.name, command.run_id, "the consumed inputs must be exactly its contributors")
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
-    stepper.send_group(row.inputs[0], contributors)
+    stepper.send()
     if command.result is not None:
         _answer(stepper, ResultSource.COMPLETION)
     delta = stepper.delta(ending=RunEnding.COMPLETED, results=0 if command.result is None else 1)
@@ -165,11 +161,10 @@ def fail(image: RuntimeImage, row: CommandRow, command: FailRun, settings: Runti
     """End the current run badly: what a boundary lists is consumed, the rest is tried again, later, or given up."""
     if _is_repeated(image, command.run_id, RunEnding.FAILED):
         return Delta(runtime=image.runtime, outcome=command.run_id)
-    _need_current(image, command, command.run_id)
+    check_needs(image, row, command, command.run_id)
     stepper = Stepper(image, row, command, settings)
     stepper.facts["alone"] = not image.runtime.shared_run
-    stepper.send_runtime(row.sends[0])
-    stepper.send_group(row.inputs[0], image.contributors())
+    stepper.send()
     backoff = settings.retry.backoff
     for _, after in list(stepper.changed.values()):
         wait = backoff.delay(after.failure_count, command.jitter)
@@ -184,45 +179,40 @@ def cancel(image: RuntimeImage, row: CommandRow, command: CancelRun, settings: R
     """Call the current run off, free of charge (C14)."""
     if _is_repeated(image, command.run_id, RunEnding.CANCELLED):
         return Delta(runtime=image.runtime, outcome=command.run_id)
-    _need_current(image, command, command.run_id)
+    check_needs(image, row, command, command.run_id)
     stepper = Stepper(image, row, command, settings)
-    stepper.send_runtime(row.sends[0])
-    stepper.send_group(row.inputs[0], image.contributors())
+    stepper.send()
     delta = stepper.delta(ending=RunEnding.CANCELLED)
     delta.outcome = command.run_id
     return delta
 
 
-def rollback_staged(
-    image: RuntimeImage, row: CommandRow, command: RollbackStaged, settings: RuntimeSettings
-) -> Delta:
+def rollback_staged(image: RuntimeImage, row: CommandRow, command: RollbackStaged, settings: RuntimeSettings) -> Delta:
     """Named staged contributors go back to their places and leave the run."""
-    return _leave(image, row, command, settings, command.input_ids, InputState.STAGED)
+    check_needs(image, row, command, None)
+    return _leave(image, row, command, settings, InputState.STAGED)
 
 
 def consume_inputs(image: RuntimeImage, row: CommandRow, command: ConsumeInputs, settings: RuntimeSettings) -> Delta:
     """Named pending contributors are consumed while the run goes on."""
-    _need_current(image, command, command.run_id)
-    return _leave(image, row, command, settings, command.input_ids, InputState.APPLIED_PENDING_CONSUMPTION)
+    check_needs(image, row, command, command.run_id)
+    return _leave(image, row, command, settings, InputState.APPLIED_PENDING_CONSUMPTION)
 
 
 def _leave(
     image: RuntimeImage,
     row: CommandRow,
-    command: Command,
+    command: RollbackStaged | ConsumeInputs,
     settings: RuntimeSettings,
-    named: tuple[InputId, ...],
     state: InputState,
 ) -> Delta:
-    runtime = image.runtime
-    if runtime.current_run_id is None:
-        raise ContributorsRefused(command.name, UUID(int=0), "no run is current")
+    runtime, named = image.runtime, command.input_ids
     known = {record.input_id: record for record in image.contributors() if record.state is state}
     if not named or len(set(named)) != len(named) or any(input_id not in known for input_id in named):
         problem = f"name distinct contributors that are {state}, at least one"
         raise ContributorsRefused(command.name, runtime.current_run_id, problem)
     stepper = Stepper(image, row, command, settings)
-    stepper.send_group(row.inputs[0], [known[input_id] for input_id in named])
+    stepper.send({Selection.NAMED: [known[input_id] for input_id in named]})
     left = set(named)
     delta = stepper.delta(contributors=tuple(each for each in runtime.contributors if each not in left))
     delta.outcome = named
@@ -236,10 +226,6 @@ def _answer(stepper: Stepper, source: ResultSource) -> None:
 
 def _is_repeated(image: RuntimeImage, run_id: RunId, ending: RunEnding) -> bool:
     last = image.runtime.last_run
-    return image.runtime.current_run_id != run_id and last is not None and (last.run_id, last.ending) == (run_id, ending)
-
-
-def _need_current(image: RuntimeImage, command: Command, run_id: RunId) -> None:
-    if image.runtime.current_run_id != run_id:
-        raise RunNotCurrent(command.name, run_id, image.runtime.current_run_id)
-
+    return (
+        image.runtime.current_run_id != run_id and last is not None and (last.run_id, last.ending) == (run_id, ending)
+    )

@@ -5,10 +5,12 @@ Nothing here decides anything: a row of the command table says what is sent, mac
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import cast, final
 
-from ..spec.commands import CommandRow, InputGroup, Rule
+from ..spec.commands import CommandRow, InputGroup, Rule, Selection
 from ..spec.expressions import TRUE
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.runtime_state import RUNTIME_STATE
@@ -16,7 +18,6 @@ from ..spec.vocabulary import (
     AbandonReason,
     EventCode,
     InputEvent,
-    InputState,
     OutcomeKind,
     RunEnding,
     RuntimeEvent,
@@ -25,6 +26,7 @@ from ..spec.vocabulary import (
 from .commands import Command
 from .delta import Delta
 from .environment import RuntimeSettings
+from .errors import RunNotCurrent
 from .events import Announcement
 from .ids import InputId, RunId
 from .image import RuntimeImage
@@ -41,6 +43,25 @@ INPUTS = INPUT_LIFECYCLE.compile()
 RUNTIMES = RUNTIME_STATE.compile()
 
 Facts = dict[str, object]
+
+
+NONE_NAMED: Mapping[Selection, Sequence[InputRecord]] = MappingProxyType({})
+
+SELECTED: Mapping[Selection, Callable[[RuntimeImage], Sequence[InputRecord]]] = MappingProxyType(
+    {
+        Selection.STAGED: RuntimeImage.staged,
+        Selection.CONTRIBUTORS: RuntimeImage.contributors,
+        Selection.OUTSIDE_RUN: RuntimeImage.outside_run,
+        Selection.ACTIVE: RuntimeImage.active,
+    }
+)
+"""The selections that the image answers; the others are named by the command."""
+
+
+def check_needs(image: RuntimeImage, row: CommandRow, command: Command, run_id: RunId | None) -> None:
+    """Raise ``RunNotCurrent`` where what the row needs of the current run does not hold."""
+    if not row.needs.evaluate(runtime_fields(image.runtime), command.facts()):
+        raise RunNotCurrent(command.name, run_id, image.runtime.current_run_id)
 
 
 def input_fields(record: InputRecord) -> Facts:
@@ -92,6 +113,16 @@ class Stepper:
         self.announcements: list[Announcement] = []
         self.key_added = False
 
+    def send(self, named: Mapping[Selection, Sequence[InputRecord]] = NONE_NAMED) -> None:
+        """Everything the row says: its runtime events, then its groups of inputs. ``named`` are those the command
+        names.
+        """
+        for event in self.row.sends:
+            self.send_runtime(event)
+        for group in self.row.inputs:
+            records = named.get(group.select)
+            self.send_group(group, SELECTED[group.select](self.image) if records is None else records)
+
     # -- machine 2 -------------------------------------------------------------------------------------------------
 
     def send_runtime(self, event: RuntimeEvent) -> None:
@@ -107,7 +138,7 @@ class Stepper:
 
     # -- machine 1 -------------------------------------------------------------------------------------------------
 
-    def send_group(self, group: InputGroup, records: list[InputRecord], extra: Facts | None = None) -> None:
+    def send_group(self, group: InputGroup, records: Sequence[InputRecord], extra: Facts | None = None) -> None:
         """Give each of ``records`` what the first fitting rule of ``group`` says."""
         facts = self.facts if extra is None else {**self.facts, **extra}
         for record in records:
@@ -115,9 +146,7 @@ class Stepper:
 
     def send_rules(self, record: InputRecord, rules: tuple[Rule, ...], facts: Facts) -> None:
         for rule in rules:
-            if record.state in rule.states and (
-                rule.when is TRUE or rule.when.evaluate(input_fields(record), facts)
-            ):
+            if record.state in rule.states and (rule.when is TRUE or rule.when.evaluate(input_fields(record), facts)):
                 after = record
                 for send in rule.sends:
                     given = {name: value.evaluate({}, facts) for name, value in send.given.items()}
@@ -159,9 +188,7 @@ class Stepper:
         input_id, run_id = record.input_id, record.last_run_id
         outcome = record.terminal_outcome
         for code in codes:
-            self.announcements.append(
-                Announcement(cast("EventCode", code), self.at, input_id, run_id, None, outcome)
-            )
+            self.announcements.append(Announcement(cast("EventCode", code), self.at, input_id, run_id, None, outcome))
 
     def _put(self, before: InputRecord, after: InputRecord) -> None:
         first = self.changed.get(after.input_id)
@@ -195,7 +222,9 @@ class Stepper:
         results: int = 0,
         has_snapshot: bool | None = None,
     ) -> Delta:
-        """The delta of all that was sent; the arguments are the parts of the runtime record that no machine field holds."""
+        """The delta of all that was sent; the arguments are the parts of the runtime record that no machine field
+        holds.
+        """
         for code in self.row.announces:
             run_id = cast("RunId | None", self.facts.get("run_id"))
             self.announcements.append(Announcement(code, self.at, run_id=run_id, state=self.state))

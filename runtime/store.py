@@ -1,7 +1,8 @@
 """The seam between the driver and a store: what is written, how it is read, and what every store promises.
 
-A store keeps many runtimes. One verb writes: ``commit`` takes a group of commits and claims and makes all of them visible
-at once or none, except that a member that is fenced, or whose claim cannot be settled, fails alone. Everything else reads.
+A store keeps many runtimes. One verb writes: ``commit`` takes a group of commits and claims and makes all of them
+visible at once or none, except that a member that is fenced, or whose claim cannot be settled, fails alone. Everything
+else reads.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from attrs import define, field, frozen
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import InputKind, InputState
-from .ids import InputId, RunId
+from .ids import RunId
 from .records import InputRecord, ResultSource, RunBoundaryReceipt, RuntimeRecord
 from .settings import Retention
 
@@ -41,7 +42,9 @@ class ResultRef:
 @final
 @frozen
 class InputWrite:
-    """One input row to write. ``body`` is given when the input is admitted; an input that is terminal moves to the ended ones."""
+    """One input row to write. ``body`` is given when the input is admitted; an input that is terminal moves to the
+    ended ones.
+    """
 
     record: InputRecord
     is_new: bool
@@ -52,7 +55,7 @@ class InputWrite:
 @final
 @define
 class Commit:
-    """What one runtime's part of a group writes. It holds for ``epoch`` and builds on ``base_revision``, both checked."""
+    """What one runtime's part of a group writes. ``epoch`` and ``base_revision`` are checked."""
 
     runtime: RuntimeRecord
     epoch: int
@@ -67,7 +70,7 @@ class Commit:
 @final
 @frozen
 class LoadedRuntime:
-    """A runtime as stored: its record, its active inputs, and the receipts of the runs that those were last staged by."""
+    """A runtime as stored: its record, its active inputs, and the receipts of the runs that staged those last."""
 
     record: RuntimeRecord
     inputs: tuple[InputRecord, ...] = ()
@@ -77,7 +80,7 @@ class LoadedRuntime:
 @final
 @frozen
 class Claim:
-    """Open a runtime: inside the write transaction the store loads it (None: new) and commits what ``settle`` returns."""
+    """Open a runtime: inside the transaction the store loads it (None: new) and commits what ``settle`` returns."""
 
     runtime_id: str
     settle: Callable[[LoadedRuntime | None], Commit]
@@ -137,8 +140,9 @@ class Finding:
 @final
 @frozen
 class StoreStats:
-    """Counters of a store. ``commits`` are write transactions with a sync each, since the store was opened; bytes are of
-    keys and values as encoded."""
+    """Counters of a store. ``commits`` are write transactions with a sync each, since the store was opened; bytes are
+    of keys and values as encoded.
+    """
 
     runtimes: int
     active_inputs: int
@@ -259,4 +263,3 @@ class RuntimeStore(Protocol):
     def stats(self) -> StoreStats: ...
 
     def close(self) -> None: ...
-

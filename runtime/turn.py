@@ -1,7 +1,7 @@
 """One call's turn on a runtime: what it looks up, what it steps, and how that is taken back.
 
-A turn sees the store through one snapshot, corrected by what earlier calls of the same group have decided and the store does
-not hold yet.
+A turn sees the store through one snapshot, corrected by what earlier calls of the same group have decided and the store
+does not hold yet.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Member:
             if after is None or after.admission.is_ephemeral:
                 continue
             written = self.writes.get(after.input_id)
-            is_new, body = (before is None, delta.bodies.get(after.input_id)) if written is None else (written[0], written[2])
+            is_new, body = (
+                (before is None, delta.bodies.get(after.input_id)) if written is None else (written[0], written[2])
+            )
             self.writes[after.input_id] = (is_new, after, body)
             if before is None and after.admission.idempotency_key is not None:
                 self.keys[after.admission.idempotency_key] = after.input_id
@@ -174,10 +176,13 @@ class Turn:
             return None
         if body is None:
             raise StoreCorruption(f"input {record.input_id}", "it is active, yet its payload is not in the store")
-        return hydrate(decode_body(body), self._blob)
+        return hydrate(decode_body(body), self.blob)
 
-    def _blob(self, blob_id: str) -> bytes:
-        content = self.member.blobs.get(blob_id) or self.reader.get_blob(blob_id)
+    def blob(self, blob_id: str) -> bytes:
+        """The content of a blob that is known to be there; StoreCorruption where it is not."""
+        content = self.member.blobs.get(blob_id)
+        if content is None:
+            content = self.reader.get_blob(blob_id)
         if content is None:
             raise StoreCorruption(f"blob {blob_id}", "an active input refers to it, yet it is not in the store")
         return content

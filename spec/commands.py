@@ -2,10 +2,12 @@
 
 The core interprets these rows; the explorer, the harness and the auditor enumerate them. Reading a row:
 
-``needs``     must hold of the runtime (its fields and ``state``) and of the command's facts, else the command is refused
+``needs``     must hold of the runtime (its fields and ``state``) and of the command's facts, else the command is
+refused
 ``done_in``   states in which the command has nothing left to do: answered as done, nothing is committed
 ``sends``     the runtime events, in order
-``inputs``    groups of selected inputs; each input takes the first rule whose state and condition fit, and none otherwise
+``inputs``    groups of selected inputs; each input takes the first rule whose state and condition fit, and none
+otherwise
 ``commits``   what the one commit may hold; empty: the command changes volatile memory only
 ``announces`` events of the command itself, besides those of the machine rows that it takes
 
@@ -27,15 +29,14 @@ from .vocabulary import AbandonReason, CommandName, EventCode, InputEvent, Input
 
 @final
 class Selection(StrEnum):
-    """Which inputs a group of a command speaks of. Order of the selected inputs: order of staging, else order of lanes."""
+    """Which inputs a group of a command speaks of; contributors in staging order, the others by order key."""
 
     NEW = "the input to admit"
     REPLACED = "the queued inputs of the same scope"
     BATCH = "the batch"
+    NAMED = "the named inputs"
     STAGED = "the staged contributors of the current run"
-    NAMED = "the named contributors of the current run"
     CONTRIBUTORS = "the contributors of the current run"
-    ONE = "the input with that id"
     OUTSIDE_RUN = "every active input that is not in the current run"
     ACTIVE = "every active input"
 
@@ -96,7 +97,11 @@ class CommandRow:
 
 _N, _R, _V, _S, _I, _X = CommandName, RuntimeState, RuntimeEvent, InputState, InputEvent, Selection
 _ACTIVE = (_S.ACCEPTED, _S.QUEUED, _S.STAGED, _S.APPLIED)
-_PENDING, _APPLIED, _STAGED = (_S.APPLIED_PENDING_CONSUMPTION,), (_S.APPLIED, _S.APPLIED_PENDING_CONSUMPTION), (_S.STAGED,)
+_PENDING, _APPLIED, _STAGED = (
+    (_S.APPLIED_PENDING_CONSUMPTION,),
+    (_S.APPLIED, _S.APPLIED_PENDING_CONSUMPTION),
+    (_S.STAGED,),
+)
 
 _accepts = field("state").is_in(_R.IDLE, _R.ATTACHED) | (
     field("state").eq(_R.RUNNING) & field("pre_run_state").ne(_R.RETIRED)
@@ -193,6 +198,7 @@ _ROWS = (
     CommandRow(
         _N.RUN_COMPLETED,
         "End the current run well; its contributors are consumed.",
+        needs=_this_run,
         sends=(_V.RUN_COMPLETED,),
         inputs=(InputGroup(_X.CONTRIBUTORS, (_consume_pending,)),),
         commits=frozenset({Part.RUNTIME, Part.RECORDS, Part.RESULT}),
@@ -200,6 +206,7 @@ _ROWS = (
     CommandRow(
         _N.RUN_FAILED,
         "End the current run badly. What a boundary lists is consumed; the rest is tried again or given up.",
+        needs=_this_run,
         sends=(_V.RUN_FAILED,),
         inputs=(
             InputGroup(
@@ -220,6 +227,7 @@ _ROWS = (
     CommandRow(
         _N.RUN_CANCELLED,
         "Call the current run off, free of charge.",
+        needs=_this_run,
         sends=(_V.RUN_CANCELLED,),
         inputs=(InputGroup(_X.CONTRIBUTORS, (_consume_pending, Rule(_STAGED, _one(_I.ROLLBACK)))),),
     ),
@@ -238,7 +246,7 @@ _ROWS = (
     CommandRow(
         _N.CANCEL,
         "Give one waiting input up.",
-        inputs=(InputGroup(_X.ONE, (Rule((_S.ACCEPTED, _S.QUEUED), (_abandon(AbandonReason.CANCELLED),)),)),),
+        inputs=(InputGroup(_X.NAMED, (Rule((_S.ACCEPTED, _S.QUEUED), (_abandon(AbandonReason.CANCELLED),)),)),),
     ),
     CommandRow(
         _N.ABANDON_PENDING,

@@ -6,7 +6,7 @@ from typing import final
 
 
 class HoldstateError(Exception):
-    """Root of every error that holdstate raises on purpose. Facts are attributes; the constructor writes the sentence."""
+    """Root of every error that holdstate raises on purpose. Facts are attributes, the constructor words them."""
 
 
 @final

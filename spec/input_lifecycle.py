@@ -1,11 +1,11 @@
 """Machine 1: the life of one input.
 
-An input is admitted, waits in a lane, is staged into a run, applied at a boundary, and consumed; or it ends earlier because
-another input took its place or because somebody gave it up. Four states are terminal and refuse every event.
+An input is admitted, waits in a lane, is staged into a run, applied at a boundary, and consumed; or it ends earlier
+because another input took its place or because somebody gave it up. Four states are terminal and refuse every event.
 
 ``accepted`` and ``applied`` are passed through within one command; rows that start there also serve records that were
-written by something else. Facts from outside are parameters: the cap on failures (``max_attempts``), and whether a stored
-receipt of the last run lists the input (``receipt_lists``).
+written by something else. Facts from outside are parameters: the cap on failures (``max_attempts``), and whether a
+stored receipt of the last run lists the input (``receipt_lists``).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Machine 2: the state of a runtime.
 
-``attached`` (an executor is there) is volatile and stored as ``idle``; ``recovering`` is passed through within one command.
-A run is current in ``running``, and in ``retired`` when the runtime was retired while it ran. ``pre_run_state`` is where a
-run returns to, and in ``recovering`` what recovery returns to; a target that depends on it is written as guarded rows.
-The parameter ``handed_out`` says that the current run is in the hands of an executor.
+``attached`` (an executor is there) is volatile and stored as ``idle``; ``recovering`` is passed through within one
+command. A run is current in ``running``, and in ``retired`` when the runtime was retired while it ran.
+``pre_run_state`` is where a run returns to, and in ``recovering`` what recovery returns to; a target that depends on it
+is written as guarded rows. The parameter ``handed_out`` says that the current run is in the hands of an executor.
 
-Repeating what is already so (retire in retired, the same ending twice) is answered by the command table, not by this machine.
+Repeating what is already so (retire in retired, the same ending twice) is answered by the command table, not by this
+machine.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _endings(event: RuntimeEvent, code: EventCode) -> tuple[Transition, ...]:
                        doc=f"back to {back}")
             for back in (_S.IDLE, _S.ATTACHED, _S.RETIRED)
         ),
-        Transition(event, _S.RETIRED, _S.RETIRED, guard=_this_run, sets=_cleared, emits=(code,), doc="retired meanwhile"),
+        Transition(event, _S.RETIRED, _S.RETIRED, guard=_this_run, sets=_cleared, emits=(code,), doc="retired since"),
     )  # fmt: skip
 
 
@@ -64,7 +65,8 @@ _ROWS = (
                doc="no new input; a current run goes on"),
     Transition(_E.RESET,      (_S.INITIALIZING, _S.IDLE, _S.ATTACHED, _S.RECOVERING, _S.RETIRED), _S.IDLE,
                guard=_no_run, sets={"pre_run_state": None}, emits=_changed, doc="start over"),
-    Transition(_E.STOP,       _live,                           _S.STOPPED,    sets=_cleared, emits=_changed, doc="the end"),
+    Transition(_E.STOP,       _live,                           _S.STOPPED,    sets=_cleared, emits=_changed,
+               doc="the end"),
     Transition(_E.DESTROY,    (*_live, _S.STOPPED),            _S.DESTROYED,  sets=_cleared, emits=_changed,
                doc="the end, for good"),
     Transition(_E.RECOVER,    (_S.IDLE, _S.ATTACHED),          _S.RECOVERING, guard=_none_in_hand,
@@ -80,8 +82,10 @@ _ROWS = (
                sets=_cleared, emits=_changed, doc="retired it was"),
     Transition(_E.RECOVERED,  _S.RECOVERING,                   _S.IDLE,       guard=~_returns_to(_S.RETIRED),
                sets=_cleared, emits=_changed, doc="ready"),
-    Transition(_E.RECYCLE,    (_S.IDLE, _S.ATTACHED, _S.RETIRED), _S.RECOVERING, guard=_no_run, doc="back into service"),
-    Transition(_E.RECYCLED,   _S.RECOVERING,                   _S.IDLE,       sets=_cleared, emits=_changed, doc="ready"),
+    Transition(_E.RECYCLE,    (_S.IDLE, _S.ATTACHED, _S.RETIRED), _S.RECOVERING, guard=_no_run,
+               doc="back into service"),
+    Transition(_E.RECYCLED,   _S.RECOVERING,                   _S.IDLE,       sets=_cleared, emits=_changed,
+               doc="ready"),
     Transition(_E.RESUME,     _S.RECOVERING,                   _S.IDLE,       sets=_cleared, emits=_changed,
                doc="leave a recovery that somebody else began"),
 )

@@ -111,7 +111,9 @@ class RuntimeEvent(StrEnum):
 
 @final
 class RunEnding(StrEnum):
-    """How the last run of a runtime ended. The first three are answers of an executor, the others ended it from outside."""
+    """How the last run of a runtime ended. The first three are answers of an executor, the others ended it from
+    outside.
+    """
 
     COMPLETED = "completed"
     FAILED = "failed"
