@@ -15,7 +15,6 @@ from .commands import (
     ApplyBoundary,
     BeginRun,
     CancelRun,
-    Command,
     CompleteRun,
     ConsumeInputs,
     FailRun,
@@ -33,7 +32,7 @@ from .errors import (
     RunIncomplete,
     RunInProgress,
 )
-from .ids import InputId, RunId
+from .ids import RunId
 from .image import RuntimeImage
 from .records import InputRecord, ResultSource
 from .stepper import Stepper, check_needs

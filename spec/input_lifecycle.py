@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from .expressions import field, param
+from .expressions import Expression, Value, field, param
 from .machine import Field, Machine, Param, Transition
 from .vocabulary import AbandonReason, EventCode, InputEvent, InputState, OutcomeKind
 
@@ -28,7 +28,7 @@ _same_run, _listed = field("last_run_id").eq(param("run_id")), param("receipt_li
 _below_cap = _one_more.lt(param("max_attempts"))
 
 
-def _abandoned(reason: object) -> dict[str, object]:
+def _abandoned(reason: Expression | AbandonReason) -> dict[str, Expression | Value]:
     return {"terminal_outcome": _O.ABANDONED, "abandon_reason": reason, "error": param("error")}
 
 

@@ -28,7 +28,7 @@ _cleared = {"current_run_id": None, "pre_run_state": None}
 _live = (_S.INITIALIZING, _S.IDLE, _S.ATTACHED, _S.RUNNING, _S.RECOVERING, _S.RETIRED)
 
 
-def _endings(event: RuntimeEvent, code: EventCode) -> tuple[Transition, ...]:
+def _endings(event: RuntimeEvent, code: EventCode) -> tuple[Transition[RuntimeState, RuntimeEvent], ...]:
     """The four rows of one way for a run to end: back where it began, or on in retired."""
     emits = (code, *_changed)
     return (
@@ -41,7 +41,7 @@ def _endings(event: RuntimeEvent, code: EventCode) -> tuple[Transition, ...]:
     )  # fmt: skip
 
 
-def _begin(source: RuntimeState) -> Transition:
+def _begin(source: RuntimeState) -> Transition[RuntimeState, RuntimeEvent]:
     return Transition(_E.BEGIN_RUN, source, _S.RUNNING, guard=_no_run,
                       sets={"current_run_id": param("run_id"), "pre_run_state": source},
                       emits=(_C.RUN_STARTED, *_changed), doc=f"a run begins in {source}")  # fmt: skip
