@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, MsgspecError, msgpack
@@ -321,6 +321,17 @@ def _build_runtime(row: _RuntimeRow) -> RuntimeRecord:
 
 
 decode_runtime: Final = _decoding(_RuntimeRow, _build_runtime)
+
+
+class Fence(NamedTuple):
+    """What every commit of a runtime is checked against, without the rest of its record."""
+
+    runtime_id: str
+    epoch: int
+    revision: int
+
+
+decode_fence: Final = _decoding(_RuntimeRow, lambda row: Fence(row.runtime_id, row.epoch, row.revision))
 
 # -- receipts, and the small rows ----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import lmdb
 from ..runtime.errors import StoreCorruption
 from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.store import InputFilter, InputPage, LoadedRuntime, ResultRef
-from .codec import decode_input, decode_key, decode_number, decode_receipt, decode_runtime
+from .codec import Fence, decode_fence, decode_input, decode_key, decode_number, decode_receipt, decode_runtime
 from .codec_envelope import row_name, unseal
 from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
@@ -42,6 +42,7 @@ from .lmdb_rows import (
 )
 
 T = TypeVar("T")
+R = TypeVar("R", RuntimeRecord, Fence)
 
 _MANY: Final = 1000
 
@@ -82,13 +83,20 @@ class LmdbReader:
 
     def record_at(self, prefix: bytes, runtime_id: str) -> RuntimeRecord | None:
         """The runtime record under a prefix; None when this view is older than the runtime."""
-        record = self._rows.read(RUNTIMES, prefix, decode_runtime)
-        if record is None and self._rows.get(NAMES, runtime_id.encode()) is not None:
+        return self._runtime_row(prefix, runtime_id, decode_runtime)
+
+    def fence_at(self, prefix: bytes, runtime_id: str) -> Fence | None:
+        """What a commit is checked against, of the runtime record under a prefix."""
+        return self._runtime_row(prefix, runtime_id, decode_fence)
+
+    def _runtime_row(self, prefix: bytes, runtime_id: str, decode: Callable[[bytes, bytes, bytes], R]) -> R | None:
+        row = self._rows.read(RUNTIMES, prefix, decode)
+        if row is None and self._rows.get(NAMES, runtime_id.encode()) is not None:
             raise StoreCorruption(row_name(RUNTIMES, prefix), f"the record of runtime {runtime_id!r} is missing")
-        if record is not None and record.runtime_id != runtime_id:
-            problem = f"it is the record of {record.runtime_id!r}, the name says {runtime_id!r}"
+        if row is not None and row.runtime_id != runtime_id:
+            problem = f"it is the record of {row.runtime_id!r}, the name says {runtime_id!r}"
             raise StoreCorruption(row_name(RUNTIMES, prefix), problem)
-        return record
+        return row
 
     def load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
         """The runtime as stored, without claiming it; StoreCorruption when active inputs are missing."""

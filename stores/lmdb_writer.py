@@ -256,7 +256,7 @@ class GroupWriter:
         stored = None if prefix is None else self._reader.fence_at(prefix, runtime_id)
         if stored is None:
             raise _refused(commit, "the runtime is not stored; open it first")
-        epoch, revision = stored
+        epoch, revision = stored.epoch, stored.revision
         if epoch > commit.epoch:
             raise Fenced(runtime_id, commit.epoch, epoch)
         if epoch != commit.epoch or revision != commit.base_revision:
