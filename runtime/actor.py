@@ -71,7 +71,7 @@ class Actor:
     def check_open(self) -> None:
         """Raise what finished this driver, if anything did."""
         if self.finished is not None:
-            raise self.finished
+            raise self.finished.with_traceback(None)
 
     def close(self) -> None:
         if self.finished is None:
@@ -106,6 +106,11 @@ class Actor:
         """The caller gets this run, unless a later command of the same group ended it."""
         if self.committed.current_run_id == run_id:
             self.handed_out = run_id
+
+    def disown(self, run_id: RunId) -> None:
+        """Nobody holds this run after all: the next call, whichever it is, takes it back first (C10, C35)."""
+        if self.handed_out == run_id:
+            self.handed_out = None
 
     def forget_opened_run(self) -> None:
         self.opened_run = None
