@@ -1,14 +1,13 @@
-"""Where records are kept. Each store implements ``runtime.store.RuntimeStore`` and knows nothing of the driver.
+"""Where records are kept, and the check of what is kept.
 
-``lmdb_store``    ``LmdbStore``: one file, synced commits; the modules beside it are its parts
-``memory_store``  ``MemoryStore``: the same semantics for tests and ephemeral use
-``ephemeral``     the driver over a private memory store
+``lmdb_store``    the embedded store: one LMDB file, every commit synced before it is answered
+``memory_store``  the same semantics in memory, gone with the process
+``ephemeral``     a runtime over a memory store of its own
+``audit``         what ``verify`` checks, apart from the code that writes
 ``codec``         the only place where records become bytes
-``audit``         what ``verify`` checks, sharing nothing with the code that writes
 """
 
-from .ephemeral import EphemeralRuntimeDriver
 from .lmdb_store import LmdbStore
 from .memory_store import MemoryStore
 
-__all__ = ["EphemeralRuntimeDriver", "LmdbStore", "MemoryStore"]
+__all__ = ["LmdbStore", "MemoryStore"]

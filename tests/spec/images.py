@@ -108,19 +108,20 @@ STORED = Stored(
     results=1,
     pruned=Pruned(inputs=2, keys=1, receipts=3, results=4),
 )
+RUNNING_RECORD = RuntimeRecord(
+    "runtime",
+    RuntimeState.RUNNING,
+    current_run_id=run_id(2),
+    pre_run_state=RuntimeState.IDLE,
+    contributors=(input_id(5), input_id(4), input_id(10)),
+    boundary_count=1,
+    epoch=3,
+    revision=20,
+    next_order=11,
+    counts=Counts(active=5, ended=6, keys=3, receipts=5, results=5),
+)
 RUNNING = View(
-    RuntimeRecord(
-        "runtime",
-        RuntimeState.RUNNING,
-        current_run_id=run_id(2),
-        pre_run_state=RuntimeState.IDLE,
-        contributors=(input_id(5), input_id(4), input_id(10)),
-        boundary_count=1,
-        epoch=3,
-        revision=20,
-        next_order=11,
-        counts=Counts(active=5, ended=6, keys=3, receipts=5, results=5),
-    ),
+    RUNNING_RECORD,
     (QUEUED, STAGED, PENDING, FAILED_ONCE, LAST),
     STORED,
 )
@@ -134,7 +135,7 @@ IDLE = View(
 """A store at rest with two queued inputs and nothing else."""
 
 MEMORY = View(
-    evolve(RUNNING.runtime, pre_run_state=RuntimeState.ATTACHED, next_order=11),
+    evolve(RUNNING_RECORD, pre_run_state=RuntimeState.ATTACHED, next_order=11),
     (*RUNNING.active, EPHEMERAL),
 )
 """The same runtime as ``RUNNING``, in the memory of its driver."""

@@ -21,6 +21,7 @@ from .images import (
     LAST,
     MEMORY,
     RUNNING,
+    RUNNING_RECORD,
     SECOND_RECEIPT,
     STAGED,
     SUPERSEDED,
@@ -35,7 +36,7 @@ from .images import (
     with_stored,
 )
 
-_COUNTS = RUNNING.runtime.counts
+_COUNTS = RUNNING_RECORD.counts
 _ABANDONED = an_input(
     9, InputState.ABANDONED, outcome_kind=OutcomeKind.ABANDONED, abandon_reason=AbandonReason.CANCELLED
 )

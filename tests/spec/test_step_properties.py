@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from holdstate.runtime.ids import RunId
 from holdstate.runtime.records import InputRecord
 from holdstate.spec.policy import DEFAULT_POLICY
 from holdstate.spec.step_properties import STEP_PROPERTIES, check_step
@@ -53,7 +54,7 @@ def staging(before: View, *numbers: int) -> View:
     run = before.runtime.current_run_id or run_id(7)
     chosen = {input_id(number) for number in numbers}
     active = tuple(
-        evolve(each, state=InputState.STAGED, last_run_id=run, attempt_count=each.attempt_count + 1)
+        evolve(each, state=InputState.STAGED, last_run_id=RunId(run), attempt_count=each.attempt_count + 1)
         if isinstance(each, InputRecord) and each.input_id in chosen
         else each
         for each in before.active
