@@ -7,7 +7,7 @@ attached) and one for a busy one; they differ in the wake and interrupt columns 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import final
 
 from attrs import evolve, field, frozen
@@ -90,6 +90,18 @@ def _check_row(where: str, row: PolicyRow) -> None:
         raise SpecError(where, f"an input would be stranded ({problem}); use apply=ignore with consume=on_accept, or neither")
 
 
+MAY_COALESCE = frozenset({InputKind.EXTERNAL_EVENT, InputKind.PEER_RESPONSE_PROGRESS})
+"""The kinds whose inputs may be taken in by a newer one of the same scope. Of any other kind each one counts."""
+
+
+def _check_coalescing(where: str, row: PolicyRow, kinds: Iterable[InputKind]) -> None:
+    """``kinds`` are those that may get ``row``."""
+    if row.queue_mode is QueueMode.COALESCE:
+        others = ", ".join(kind for kind in kinds if kind not in MAY_COALESCE)
+        if others:
+            raise SpecError(where, f"only {' and '.join(sorted(MAY_COALESCE))} may coalesce, not {others}; use supersede")
+
+
 _ModeKey = tuple[HandlingMode, InputKind]
 
 
@@ -98,7 +110,9 @@ _ModeKey = tuple[HandlingMode, InputKind]
 class Policy:
     """Rows by kind and by stated handling mode. Total: a kind without a row of its own gets ``otherwise``.
 
-    Raises ``SpecError`` when a row would strand an input.
+    Raises ``SpecError`` when a row would strand an input (ignored, yet not consumed on accept, or the other way round), and
+    when a kind other than external_event and peer_response_progress would get queue mode coalesce. Any input may state a
+    handling mode, so those rows never coalesce.
     """
 
     name: str
@@ -114,9 +128,15 @@ class Policy:
         for mode in HandlingMode:
             if mode not in self.by_handling_mode:
                 raise SpecError(f"policy {self.name}", f"handling mode {mode.value!r} has no row; add one")
-        for key, row in (*self.by_handling_mode.items(), *self.by_kind.items()):
-            _check_row(f"policy {self.name}, row {key.value!r}", row)
-        _check_row(f"policy {self.name}, row otherwise", self.otherwise)
+        rest = tuple(kind for kind in InputKind if kind not in self.by_kind)
+        rows: list[tuple[str, PolicyRow, tuple[InputKind, ...]]] = [
+            *((repr(mode.value), row, tuple(InputKind)) for mode, row in self.by_handling_mode.items()),
+            *((repr(kind.value), row, (kind,)) for kind, row in self.by_kind.items()),
+            ("otherwise", self.otherwise, rest),
+        ]
+        for place, row, kinds in rows:
+            _check_row(f"policy {self.name}, row {place}", row)
+            _check_coalescing(f"policy {self.name}, row {place}", row, kinds)
         by_mode = {
             ((mode, kind), idle): row.decide(
                 idle=idle, transcript=row.transcript and kind not in self.silent_transcript, version=self.version

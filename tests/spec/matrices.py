@@ -1,8 +1,8 @@
 """The two machines by hand: what every event does in every state, for every outcome of its guards.
 
-Written from the description of the behaviour, not from the tables of ``holdstate.spec``, which are tested against it. Rows are
-an event and a situation, columns are the states before it; a cell is the state after it, or ``-`` where the event is refused.
-``*`` stands for every value of a fact.
+Written from the description of the behaviour, not from the tables of ``holdstate.spec``, which are tested against it.
+Rows are an event and a situation, columns are the states before it; a cell is the state after it, or ``-`` where the
+event is refused. ``*`` stands for every value of a fact.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ INPUT_MATRIX = Matrix(
     """,
 )
 
-# current: the current run, against the run of the event.  pre: where the run returns to.  held: handed out to an executor
+# current: the current run, against that of the event.  pre: where the run returns to.  held: an executor has it
 RUNTIME_MATRIX = Matrix(
     columns={
         "N": "initializing",
