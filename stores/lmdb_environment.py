@@ -7,50 +7,33 @@ closes and reopens it and raises the generation.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, final
 
 import lmdb
-from attrs import field, frozen
 
 from ..runtime.errors import (
     StoreClosed,
-    StoreCorruption,
     StoreError,
     StoreForked,
     StoreFull,
-    StoreInUse,
     StoreLost,
     StoreReadOnly,
-    StoreTooNew,
 )
 from . import lmdb_files as files
-from .codec import decode_number, encode_number
+from .codec import encode_number
 from .lmdb_errors import error_of_lmdb, error_of_os
 from .lmdb_gate import Gate
-from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, TABLES, Database, Rows, Transaction
+from .lmdb_opening import EnvironmentOptions, fill, open_environment
+from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transaction
 
 T = TypeVar("T")
 
-_ENGINE: Final = 0
-"""LMDB 0.9; left open, an environment variable of py-lmdb would decide the file format of new stores."""
 _RETRIES: Final = 8
-
-
-@final
-@frozen
-class EnvironmentOptions:
-    """How an environment is opened. Sizes are bytes of address space, not of disk."""
-
-    map_size: int
-    max_map_size: int
-    read_only: bool
-    allow_network: bool
-    max_readers: int = field(default=126)
 
 
 def commit_transaction(txn: Transaction) -> None:
@@ -91,7 +74,7 @@ class StoreEnvironment:
             if not options.allow_network:
                 files.refuse_network(path)
             if files.is_new(path, read_only=options.read_only):
-                files.create(path, self._fill)
+                files.create(path, partial(fill, options=options))
             if not options.read_only:
                 # The store may be somebody else's whose rename has not reached the disk yet.
                 files.sync(path)
@@ -101,99 +84,9 @@ class StoreEnvironment:
             raise error_of_os(error, f"cannot open the store at {path}") from error
         return status.st_dev, status.st_ino
 
-    def _fill(self, directory: Path) -> None:
-        try:
-            with self._map(directory, create=True) as env:
-                databases = {name: env.open_db(name) for name in TABLES}
-                with env.begin(write=True) as txn:
-                    Rows(txn, databases).put(META, FORMAT_KEY, encode_number(STORE_FORMAT))
-        except lmdb.Error as error:
-            raise self.error(error, f"cannot create a store in {directory.parent}", applied=False) from error
-
-    def _map(self, directory: Path, *, create: bool = False, lock: bool = True) -> lmdb.Environment:
-        options = self._options
-        return lmdb.open(
-            str(directory),
-            map_size=self._map_size,
-            subdir=True,
-            readonly=options.read_only,
-            create=create,
-            mode=files.FILE_MODE,
-            max_dbs=len(TABLES),
-            max_readers=options.max_readers,
-            lock=lock,
-            lib_version=_ENGINE,
-        )
-
     def _open(self) -> None:
-        """Map the file and check what is in it; nothing stays open when that fails."""
-        try:
-            self._check_file()
-            files.check_data_file(Path(self._data_path))
-            env = self._map_with_lock()
-        except lmdb.Error as error:
-            raise self._open_error(error) from error
-        try:
-            self._check_flags(env)
-            env.reader_check()
-            self._databases = self._open_databases(env)
-            self._check_format(env)
-        except lmdb.Error as error:
-            env.close()
-            raise self._open_error(error) from error
-        except BaseException:
-            env.close()
-            raise
-        self._env = env
-
-    def _map_with_lock(self) -> lmdb.Environment:
-        try:
-            return self._map(self.path)
-        except lmdb.Error as error:
-            if not self._options.read_only or error.code not in {errno.EACCES, errno.EROFS, errno.ENOENT, errno.EPERM}:
-                raise
-            # Nobody here can enter the reader table, so nobody here can write either: a still copy is read without it.
-            return self._map(self.path, lock=False)
-
-    def _check_flags(self, env: lmdb.Environment) -> None:
-        flags = env.flags()
-        if not (flags["sync"] and flags["metasync"]) or flags["writemap"] or flags["map_async"]:
-            raise StoreError(
-                f"{self.path} was opened without synced commits ({flags}); nothing acknowledged would be safe"
-            )
-
-    def _open_databases(self, env: lmdb.Environment) -> dict[bytes, Database]:
-        # py-lmdb drops handles that were opened in a read transaction, and without one given it waits for the writers'
-        # lock with the interpreter's lock held.
-        txn = None if self._options.read_only else env.begin(write=True)
-        try:
-            databases = {name: env.open_db(name, txn=txn, create=False) for name in TABLES}
-            if txn is not None:
-                txn.commit()
-        except lmdb.NotFoundError as error:
-            problem = f"a sub-database is missing ({error}); it is not a holdstate store, or not a whole one"
-            raise StoreCorruption(self._data_path, problem) from error
-        finally:
-            if txn is not None:
-                txn.abort()
-        return databases
-
-    def _check_format(self, env: lmdb.Environment) -> None:
-        with env.begin() as txn:
-            found = Rows(txn, self._databases).read(META, FORMAT_KEY, decode_number)
-        if found is None or found < 1:
-            raise StoreCorruption(self._data_path, f"its store format is {found}")
-        if found > STORE_FORMAT:
-            raise StoreTooNew(f"store {self.path}", found, STORE_FORMAT)
-
-    def _open_error(self, error: lmdb.Error) -> StoreError:
-        if "already open" in str(error):
-            return StoreInUse(
-                f"{self.path} is open in this process already; share that store, or close it first (one that was "
-                "inherited by fork too)",
-                cause=error,
-            )
-        return self.error(error, f"cannot open the store at {self.path}", applied=False)
+        self._check_file()
+        self._env, self._databases = open_environment(self.path, self._options, self._map_size)
 
     # -- transactions --------------------------------------------------------------------------------------------
 
@@ -216,20 +109,44 @@ class StoreEnvironment:
         if self._options.read_only:
             self._check_process()
             raise StoreReadOnly(f"the store at {self.path} was opened with read_only=True")
+        has_ticked = False
         while True:
-            rows = self.enter(write=True)
             try:
-                outcome = work(rows)
-                if rows.changes:
-                    self._commit(rows)
-                return outcome
-            except lmdb.MapFullError:
-                pass
-            except lmdb.Error as error:
-                raise self.error(error, "a write failed", applied=False) from error
-            finally:
-                self.leave(rows)
-            self._grow()
+                return self._write_once(work)
+            except lmdb.MapFullError as error:
+                if self._grow():
+                    continue
+                if has_ticked:
+                    raise self._full() from error
+            has_ticked = True
+            self._tick()
+
+    def _write_once(self, work: Callable[[Rows], T]) -> T:
+        rows = self.enter(write=True)
+        try:
+            outcome = work(rows)
+            if rows.changes:
+                self._commit(rows)
+            return outcome
+        except lmdb.MapFullError:
+            raise
+        except lmdb.Error as error:
+            raise self.error(error, "a write failed", applied=False) from error
+        finally:
+            self.leave(rows)
+
+    def _tick(self) -> None:
+        """Commit next to nothing: pages that one transaction frees are there for the next but one."""
+        try:
+            self._write_once(lambda rows: rows.put(META, FORMAT_KEY, encode_number(STORE_FORMAT)))
+        except lmdb.MapFullError as error:
+            raise self._full() from error
+
+    def _full(self) -> StoreFull:
+        return StoreFull(
+            f"the map of {self.path} is full at its cap of {self._map_size} bytes; prune or sweep, or open it with a "
+            "larger max_map_size"
+        )
 
     def _commit(self, rows: Rows) -> None:
         try:
@@ -290,20 +207,17 @@ class StoreEnvironment:
 
     # -- growth, reopening, closing ------------------------------------------------------------------------------
 
-    def _grow(self) -> None:
-        """Double the map, up to the cap; StoreFull when it is there."""
+    def _grow(self) -> bool:
+        """Double the map, up to the cap; False when it is there."""
         with self._gate.exclusive():
             self._check_closed()
-            if self._env is None:
-                return
-            size = self._env.info()["map_size"]
-            if size >= self._options.max_map_size:
-                raise StoreFull(
-                    f"the map of {self.path} is full at its cap of {size} bytes; prune or sweep, or open it with a "
-                    "larger max_map_size"
-                )
-            self._resize(self._env, min(2 * size, self._options.max_map_size))
-            self._env.reader_check()
+            if self._env is not None and not self._is_suspect:
+                size = self._map_size = self._env.info()["map_size"]
+                if size >= self._options.max_map_size:
+                    return False
+                self._resize(self._env, min(2 * size, self._options.max_map_size))
+                self._env.reader_check()
+            return True
 
     def _follow_growth(self) -> None:
         """Adopt the map size that another process set."""

@@ -36,11 +36,16 @@ _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidErro
 _SCARCE_BYTES: Final = 1024 * 1024
 
 
+def code_of(error: lmdb.Error) -> int:
+    """The errno or LMDB code; py-lmdb gives none where it refuses by itself."""
+    return getattr(error, "code", 0)
+
+
 def error_of_lmdb(error: lmdb.Error, path: Path, doing: str, *, applied: bool | None) -> StoreError:
     """The error for what py-lmdb raised about the store in the directory ``path``."""
     if isinstance(error, _DAMAGED) and applied is False:
         return StoreCorruption(str(path), f"{doing}: {error}")
-    code = error.code
+    code = code_of(error)
     # LMDB turns a write that was cut short into EIO, which is what a full disk gives at its last bytes.
     if code == errno.EIO and _is_disk_full(path):
         code = errno.ENOSPC

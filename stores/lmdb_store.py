@@ -30,7 +30,8 @@ from ..runtime.store import (
     WriteResult,
 )
 from ..spec.errors import HoldstateError
-from .lmdb_environment import EnvironmentOptions, StoreEnvironment
+from .lmdb_environment import StoreEnvironment
+from .lmdb_opening import EnvironmentOptions
 from .lmdb_reader import ReadTransaction
 from .lmdb_retention import prune_store, sweep_step
 from .lmdb_rows import (
@@ -49,6 +50,11 @@ from .lmdb_writer import GroupWriter, Prepared
 GIB: Final = 1024**3
 TIB: Final = 1024**4
 _KEPT_ORDINALS: Final = 100_000
+_LARGEST_PAGE: Final = 64 * 1024
+
+
+def _whole_pages(size: int) -> int:
+    return max(1, -(-size // _LARGEST_PAGE)) * _LARGEST_PAGE
 
 
 @final
@@ -78,8 +84,8 @@ class LmdbStore:
         unless ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause.
         """
         options = EnvironmentOptions(
-            map_size=map_size,
-            max_map_size=max(map_size, max_map_size),
+            map_size=_whole_pages(map_size),
+            max_map_size=_whole_pages(max(map_size, max_map_size)),
             read_only=read_only,
             allow_network=allow_network,
         )
