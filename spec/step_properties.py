@@ -148,6 +148,21 @@ def _no_work_outside(before: Image, after: Image) -> Problems:
         yield f"{len(outside)} inputs outside the run are active"
 
 
+def _is_attached(image: Image) -> bool:
+    return _S.ATTACHED in {image.runtime.state, image.runtime.pre_run_state}
+
+
+def _attached(before: Image, after: Image) -> Problems:
+    # Being attached is volatile: a store has idle in its place.
+    if after.stored is None and not _is_attached(after):
+        yield "nobody is attached"
+
+
+def _detached(before: Image, after: Image) -> Problems:
+    if _is_attached(after):
+        yield "somebody is attached"
+
+
 def _boundary_left_none_staged(before: Image, after: Image) -> Problems:
     if after.runtime.boundary_count != before.runtime.boundary_count:
         staged = sum(each.state is InputState.STAGED for each in after.active)
@@ -198,8 +213,8 @@ _SETTLED = frozenset(_S) - {_S.INITIALIZING, _S.RECOVERING}
 _LEAVES: Mapping[CommandName, _Leaves] = MappingProxyType({
     _C.ACCEPT:           _Leaves(rest=_one_per_scope),
     _C.OPEN:             _Leaves(_RESUMED, run=False, rest=_settled),
-    _C.ATTACH:           _Leaves(_in(_S.ATTACHED, _S.RUNNING)),
-    _C.DETACH:           _Leaves(_in(_S.IDLE, _S.RUNNING)),
+    _C.ATTACH:           _Leaves(_in(_S.IDLE, _S.ATTACHED, _S.RUNNING), rest=_attached),
+    _C.DETACH:           _Leaves(frozenset(_S) - {_S.ATTACHED}, rest=_detached),
     _C.BEGIN_RUN:        _Leaves(_in(_S.RUNNING), run=True),
     _C.STAGE_MORE:       _Leaves(run=True),
     _C.BOUNDARY_APPLIED: _Leaves(rest=_boundary_left_none_staged),
