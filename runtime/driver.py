@@ -139,7 +139,8 @@ class PersistentRuntimeDriver:
         if future.done() and not future.cancelled() and future.exception() is None:
             run = cast("Run | None", future.result())
             if run is not None:
-                self._committer.submit_quietly(self._actor, partial(calls.cancel_run, run_id=run.run_id))
+                self._actor.disown(run.run_id)
+                self._committer.submit_quietly(self._actor, _nothing)
 
     async def complete_run(self, run: Run | RunId | None = None, output: RunOutput | None = None) -> RunId:
         """Boundary and completion in one commit (C19). Without a run: the completion of the current run alone, which

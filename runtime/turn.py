@@ -28,11 +28,23 @@ if TYPE_CHECKING:
 class Member:
     """One runtime's part of a group: its deltas so far, and what they add up to."""
 
-    __slots__ = ("actor", "base_revision", "blobs", "deltas", "keys", "receipts", "results", "snapshot", "writes")
+    __slots__ = (
+        "actor",
+        "base_revision",
+        "blobs",
+        "deltas",
+        "keys",
+        "opened_run",
+        "receipts",
+        "results",
+        "snapshot",
+        "writes",
+    )
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
         self.base_revision = actor.image.runtime.revision
+        self.opened_run = actor.opened_run
         self.deltas: list[tuple[Delta, Delta]] = []
         self.writes: dict[InputId, tuple[bool, InputRecord, bytes | None]] = {}
         self.keys: dict[str, InputId] = {}
@@ -90,6 +102,7 @@ class Member:
     def undo(self) -> None:
         for _, inverse in reversed(self.deltas):
             self.actor.image.apply(inverse)
+        self.actor.opened_run = self.opened_run
 
     def redo(self) -> None:
         for delta, _ in self.deltas:
