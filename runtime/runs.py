@@ -170,6 +170,7 @@ def fail(image: RuntimeImage, row: CommandRow, command: FailRun, settings: Runti
         if after.state is InputState.QUEUED and wait > 0.0:
             stepper.amend(evolve(after, not_before=command.at + timedelta(seconds=wait)))
     delta = stepper.delta(ending=RunEnding.FAILED)
+    delta.wake = _gave_back(stepper)
     delta.outcome = command.run_id
     return delta
 
@@ -182,6 +183,7 @@ def cancel(image: RuntimeImage, row: CommandRow, command: CancelRun, settings: R
     stepper = Stepper(image, row, command, settings)
     stepper.send()
     delta = stepper.delta(ending=RunEnding.CANCELLED)
+    delta.wake = _gave_back(stepper)
     delta.outcome = command.run_id
     return delta
 
@@ -221,6 +223,11 @@ def _leave(
 def _answer(stepper: Stepper, source: ResultSource) -> None:
     for _, after in list(stepper.changed.values()):
         stepper.amend(evolve(after, result_source=source))
+
+
+def _gave_back(stepper: Stepper) -> bool:
+    """Whether the run leaves inputs to another one: the runtime wakes for them, whatever their policy (C16)."""
+    return any(after.state is InputState.QUEUED for _, after in stepper.changed.values())
 
 
 def _is_repeated(image: RuntimeImage, run_id: RunId, ending: RunEnding) -> bool:
