@@ -78,9 +78,11 @@ class RuntimeImage:
                 self.inputs[after.input_id] = after
             else:
                 if before is not None:
-                    self._remove(before, inverse)
+                    self._remove(before)
                 if after is not None:
                     self._insert(after)
+                if before is not None and before.input_id in self.bodies and before.input_id not in self.inputs:
+                    inverse.bodies[before.input_id] = self.bodies.pop(before.input_id)
         for input_id, body in delta.bodies.items():
             record = self.inputs.get(input_id)
             if record is not None and record.admission.is_ephemeral:
@@ -100,13 +102,11 @@ class RuntimeImage:
                 scope = self.scopes.setdefault((admission.kind, admission.supersession_key), {})
                 scope[admission.input_id] = None
 
-    def _remove(self, record: InputRecord, inverse: Delta) -> None:
+    def _remove(self, record: InputRecord) -> None:
         if record.state in TERMINAL_INPUT_STATES:
             return
         admission = record.admission
         del self.inputs[admission.input_id]
-        if admission.is_ephemeral and admission.input_id in self.bodies:
-            inverse.bodies[admission.input_id] = self.bodies.pop(admission.input_id)
         if record.state is InputState.QUEUED:
             del self.lanes[admission.lane][admission.order]
             if admission.supersession_key is not None:

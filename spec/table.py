@@ -58,13 +58,15 @@ class TransitionTable(Generic[S, E]):
         *,
         check: bool = False,
     ) -> Step[S]:
-        """What ``event`` does in ``state``; nothing is changed. With ``check``, values are checked against their types.
+        """What ``event`` does in ``state``; nothing is changed. With ``check``, types are checked and
+        parameters that the event does not declare are refused; without, they are passed over.
 
         Raises TransitionRefused where no row applies, and SpecError for a state, event, field or parameter that the
         machine does not know or that is missing or, where that is looked at, of the wrong type.
         """
         if check:
             self._check_arguments(state, event, fields, params)
+            self._check_declared(event, params)
         cause: Exception | None = None
         try:
             step = self._rules[state, event](fields, params)
@@ -113,12 +115,7 @@ class TransitionTable(Generic[S, E]):
     def _check_arguments(self, state: S, event: E, fields: Mapping[str, object], params: Mapping[str, object]) -> None:
         self._check_names(state, event)
         where = f"machine {self.machine.name!r}, event {event}"
-        declared = {each.name: each for each in self.machine.events[event]}
-        for name in params:
-            if name not in declared:
-                known = ", ".join(declared) or "none"
-                raise SpecError(where, f"parameter {name!r} is not declared; declared are {known}")
-        for param in declared.values():
+        for param in self.machine.events[event]:
             if param.name in params:
                 _check_value(where, "parameter", param, params[param.name])
             elif not param.optional:
@@ -129,6 +126,14 @@ class TransitionTable(Generic[S, E]):
                 _check_value(where, "field", field, fields[field.name])
             elif field.name in read:
                 raise SpecError(where, f"field {field.name!r} is missing")
+
+    def _check_declared(self, event: E, params: Mapping[str, object]) -> None:
+        declared = [each.name for each in self.machine.events[event]]
+        for name in params:
+            if name not in declared:
+                where = f"machine {self.machine.name!r}, event {event}"
+                known = ", ".join(declared) or "none"
+                raise SpecError(where, f"parameter {name!r} is not declared; declared are {known}")
 
 
 _Rule = Callable[[Mapping[str, object], Mapping[str, object]], Step[S] | None]
