@@ -26,7 +26,7 @@ from ..runtime.errors import (
 )
 from . import lmdb_files as files
 from .codec import encode_number
-from .lmdb_errors import error_of_lmdb, error_of_os
+from .lmdb_errors import DATA_FILE, error_of_lmdb, error_of_os
 from .lmdb_gate import Gate
 from .lmdb_opening import EnvironmentOptions, fill, open_environment
 from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transaction
@@ -61,7 +61,7 @@ class StoreEnvironment:
         self._is_suspect = False
         self._env: lmdb.Environment | None = None
         self._databases: dict[bytes, Database] = {}
-        self._data_path = str(path / files.DATA_FILE)
+        self._data_path = str(path / DATA_FILE)
         self._identity = self._prepare_files()
         self._open()
 

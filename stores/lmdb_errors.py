@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,8 @@ from typing import Final
 import lmdb
 
 from ..runtime.errors import StoreCorruption, StoreError, StoreFull, StoreReadOnly
+
+DATA_FILE: Final = "data.mdb"
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -46,14 +49,19 @@ def error_of_lmdb(error: lmdb.Error, path: Path, doing: str, *, applied: bool | 
     if isinstance(error, _DAMAGED) and applied is False:
         return StoreCorruption(str(path), f"{doing}: {error}")
     code = code_of(error)
-    # LMDB turns a write that was cut short into EIO, which is what a full disk gives at its last bytes.
+    # LMDB makes EIO of a write that was cut short, as the last bytes of a full disk do.
     if code == errno.EIO and _is_disk_full(path):
         code = errno.ENOSPC
     return error_of_code(code, f"{doing} in {path}: {error}", applied=applied, cause=error)
 
 
 def _is_disk_full(path: Path) -> bool:
+    """Whether the disk has no room, or the limit on the size of a file leaves none."""
     with suppress(OSError):
         disk = os.statvfs(path)
-        return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        rooms = [disk.f_bavail * disk.f_frsize]
+        if limit != resource.RLIM_INFINITY:
+            rooms.append(limit - (path / DATA_FILE).stat().st_size)
+        return min(rooms) < _SCARCE_BYTES
     return False

@@ -16,9 +16,8 @@ from struct import Struct
 from typing import Final
 
 from ..runtime.errors import StoreCorruption, StoreError, StoreTooNew
-from .lmdb_errors import error_of_os
+from .lmdb_errors import DATA_FILE, error_of_os
 
-DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600

@@ -1,4 +1,4 @@
-"""Opening an ``lmdb.Environment``: with which flags, with which sub-databases, and what is checked before it is used."""
+"""Opening an ``lmdb.Environment``: which flags and sub-databases it has, and what is checked before it is used."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from attrs import frozen
 
 from ..runtime.errors import StoreCorruption, StoreError, StoreInUse, StoreTooNew
 from .codec import decode_number, encode_number
-from .lmdb_errors import code_of, error_of_lmdb
-from .lmdb_files import DATA_FILE, FILE_MODE, check_data_file
+from .lmdb_errors import DATA_FILE, code_of, error_of_lmdb
+from .lmdb_files import FILE_MODE, check_data_file
 from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, TABLES, Database, Rows
 
 _ENGINE: Final = 0

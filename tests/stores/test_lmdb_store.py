@@ -96,7 +96,7 @@ def test_a_directory_with_other_files_is_not_taken(tmp_path: Path) -> None:
     """Nothing is created among files that are not a store, nor in place of a file."""
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(StoreError, match="notes.txt|other files"):
+        with pytest.raises(StoreError, match=r"notes\.txt|other files"):
             LmdbStore.open(path)
     with pytest.raises(StoreError, match="cannot open"):
         LmdbStore.open(tmp_path / "nowhere" / "store")
@@ -776,7 +776,7 @@ def test_the_network_check_can_be_waived(tmp_path: Path, monkeypatch: pytest.Mon
     """``allow_network`` opens what is refused otherwise; a refusal creates nothing."""
     from holdstate.stores import lmdb_files
 
-    monkeypatch.setattr(lmdb_files, "_file_system", lambda path, mounts: "nfs")
+    monkeypatch.setattr(lmdb_files, "_file_system", lambda *_: "nfs")
     with pytest.raises(StoreError, match="allow_network"):
         LmdbStore.open(tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
