@@ -465,7 +465,7 @@ def test_rows_that_were_swapped_are_found(tmp_path: Path) -> None:
     """A sound row under another key of its table fails its checksum: the key is part of it."""
     filled(tmp_path / "store")
     rows: dict[bytes, bytes] = {}
-    change(tmp_path / "store", lmdb_rows.RUNTIMES, lambda key, value: rows.setdefault(key, value))
+    change(tmp_path / "store", lmdb_rows.RUNTIMES, rows.setdefault)
     (one, first), (other, second) = rows.items()
     change(tmp_path / "store", lmdb_rows.RUNTIMES, lambda key, _: {one: second, other: first}[key])
     with LmdbStore.open(tmp_path / "store") as store, pytest.raises(StoreCorruption):
