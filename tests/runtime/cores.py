@@ -1,4 +1,4 @@
-"""The core under test: one image, stepped command by command, with everything that always holds checked at each step."""
+"""The core under test: one image, stepped command by command; what always holds is checked at each step."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def parts_of(commit: Commit) -> set[Part]:
 
 
 class Core:
-    """One runtime in memory. ``ended`` are the inputs that left it, ``receipts`` the stored boundaries, ``at`` the time."""
+    """One runtime in memory. ``ended`` are the inputs that left it, ``receipts`` what would be stored, ``at`` the time."""
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ def fields_of(cell: Cell) -> dict[str, object]:
 def params_of(cell: Cell) -> dict[str, object]:
     """What the event of this cell brings along."""
     cap, lists = CAPS[cell.facts["cap"]], cell.facts["receipt"] == "lists"
-    return {
+    params: dict[str, dict[str, object]] = {
         "stage": {"run_id": RUN},
         "apply": {"run_id": RUN},
         "rollback_failed": {"max_attempts": cap, "error": "boom"},
@@ -45,7 +45,8 @@ def params_of(cell: Cell) -> dict[str, object]:
         "abandon": {"reason": AbandonReason.CANCELLED, "error": "because"},
         "recover_queue": {"receipt_lists": lists},
         "recover_consume": {"receipt_lists": lists},
-    }.get(cell.event, {})
+    }
+    return params.get(cell.event, {})
 
 
 def sets_of(cell: Cell) -> dict[str, object]:
