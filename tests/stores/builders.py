@@ -35,6 +35,7 @@ from holdstate.spec.vocabulary import (
     RunEnding,
     RuntimeState,
 )
+from holdstate.stores.lmdb_store import LmdbStore
 
 START: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -218,3 +219,10 @@ def loaded(store: RuntimeStore, runtime_id: str = "r") -> LoadedRuntime:
     found = store.load_runtime(runtime_id)
     assert found is not None
     return found
+
+
+def last_txnid(store: LmdbStore) -> int:
+    """The id of the last write transaction in the file, by LMDB's own account."""
+    env = store._environment._env
+    assert env is not None
+    return env.info()["last_txnid"]

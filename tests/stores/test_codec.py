@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
 
@@ -265,6 +267,19 @@ def test_numbers_of_enumerations_are_pinned() -> None:
         "DRAIN_POLICIES": {"queue_next_turn": 1, "steer_batch": 2, "immediate": 3, "ignore": 4},
         "ROUTES": {"queue": 1, "steer": 2, "immediate": 3, "drop": 4},
     }
+
+
+def test_the_documented_numbers_are_the_real_ones(project_root: Path) -> None:
+    """docs/storage-format.md lists every number of every enumeration, and no other."""
+    page = (project_root / "docs" / "storage-format.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [a-z ]+ \| (1 .*) \|$", page, re.MULTILINE)
+    documented = sorted(", ".join(re.findall(r"\d+ \w+", row)) for row in rows)
+    real = sorted(
+        ", ".join(f"{number} {member}" for member, number in table.items())
+        for name, table in vars(codec_numbers).items()
+        if isinstance(table, dict) and name.isupper()
+    )
+    assert documented == real
 
 
 def test_bytes_of_a_record_are_pinned() -> None:

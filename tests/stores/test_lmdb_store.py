@@ -1,11 +1,9 @@
-"""The LMDB store at work: what it writes, reads, groups, refuses and prunes. Real LMDB, in a temporary directory."""
+"""The LMDB store at work: its files, what it writes and reads, how it is opened. Real LMDB in a temporary directory."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
 from uuid import UUID
@@ -15,53 +13,25 @@ import pytest
 from attrs import evolve
 
 from holdstate.runtime.errors import (
-    DriverClosed,
-    Fenced,
     StoreClosed,
     StoreError,
     StoreInUse,
     StoreReadOnly,
 )
 from holdstate.runtime.records import PRIORITY_BIAS, RuntimeRecord
-from holdstate.runtime.settings import Retention
 from holdstate.runtime.store import (
-    Claim,
     Commit,
     InputFilter,
     InputWrite,
     LoadedRuntime,
-    Pruned,
     ResultRef,
     RuntimeStore,
-    Written,
 )
 from holdstate.spec.vocabulary import InputKind, InputState
 from holdstate.stores.lmdb_files import refuse_network
 from holdstate.stores.lmdb_store import LmdbStore
 
-from .builders import START, Books, blob_id, loaded
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[LmdbStore]:
-    with LmdbStore.open(tmp_path / "store") as opened:
-        yield opened
-
-
-@pytest.fixture
-def books(store: LmdbStore) -> Books:
-    """A runtime that is open in ``store``."""
-    opened = Books()
-    opened.open(store)
-    return opened
-
-
-def last_txnid(store: LmdbStore) -> int:
-    """The id of the last write transaction in the file, by LMDB's own account."""
-    env = store._environment._env
-    assert env is not None
-    return env.info()["last_txnid"]
-
+from .builders import Books, blob_id, last_txnid, loaded
 
 # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -269,178 +239,6 @@ def test_ids_that_look_like_keys_or_paths_stay_apart(store: LmdbStore) -> None:
     assert store.verify() == []
 
 
-# -- groups and fencing --------------------------------------------------------------------------------------------
-
-
-def test_a_group_is_one_synced_transaction(store: LmdbStore) -> None:
-    """Claims and commits of many runtimes cost one transaction (C3: counted by LMDB itself)."""
-    many = [Books(f"r{place}", seed=place) for place in range(20)]
-    before = last_txnid(store)
-    results = store.commit([Claim(books.record.runtime_id, books.settle) for books in many])
-    assert last_txnid(store) == before + 1
-    for books, result in zip(many, results, strict=True):
-        assert isinstance(result, Written)
-        books.record = result.commit.runtime
-    assert all(isinstance(each, Written) for each in store.commit([books.accept(["k"]) for books in many]))
-    assert last_txnid(store) == before + 2
-    assert store.stats().commits == 2
-    assert store.verify() == []
-
-
-def test_an_accept_writes_the_same_rows_however_many_there_are(store: LmdbStore, books: Books) -> None:
-    """Rows and bytes of an accept do not depend on history (C3)."""
-    costs = []
-    for number in range(100):
-        before = store.stats()
-        books.write(store, books.accept([f"key {number:04}"]))
-        after = store.stats()
-        costs.append((after.rows_written - before.rows_written, (after.bytes_written - before.bytes_written) // 10))
-    assert {rows for rows, _ in costs} == {5}
-    assert max(size for _, size in costs) - min(size for _, size in costs) <= 1
-
-
-def test_a_fenced_member_fails_alone(store: LmdbStore, books: Books) -> None:
-    """The older epoch is refused and changes nothing; the rest of its group is written (C32)."""
-    other = Books("other", seed=1)
-    other.open(store)
-    stale = books.accept(["stale"])
-    Books().open(store)
-    before = loaded(store)
-    good = other.accept(["good"])
-    fenced, written = store.commit([stale, good])
-    assert isinstance(fenced, Fenced)
-    assert (fenced.epoch, fenced.stored_epoch) == (1, 2)
-    assert isinstance(written, Written)
-    assert loaded(store) == before
-    assert store.find_by_key("r", "stale") is None
-    assert store.find_by_key("other", "good") is not None
-
-
-def test_a_group_of_refused_members_writes_nothing(store: LmdbStore, books: Books) -> None:
-    """No transaction is committed for nothing."""
-    stale = books.accept()
-    Books().open(store)
-    before, stats = last_txnid(store), store.stats()
-    (result,) = store.commit([stale])
-    assert isinstance(result, Fenced)
-    assert last_txnid(store) == before
-    assert store.stats() == stats
-
-
-def test_a_commit_on_another_revision_or_of_no_runtime_is_refused(store: LmdbStore, books: Books) -> None:
-    """The same epoch with another revision, a later epoch, a missing runtime: StoreError that names both (C32)."""
-    good = books.accept()
-    revision = evolve(good.runtime, revision=7)
-    commits = [
-        Commit(revision, 1, 6, good.inputs),
-        Commit(good.runtime, 5, 1, good.inputs),
-        Commit(evolve(good.runtime, runtime_id="missing"), 1, 1, good.inputs),
-    ]
-    before = loaded(store)
-    results = store.commit(commits)
-    assert [type(result) for result in results] == [StoreError] * 3
-    assert [str(result).split(": ", 1)[1] for result in results] == [
-        "it builds on epoch 1 and revision 6, stored are 1 and 1 (nothing was applied)",
-        "it builds on epoch 5 and revision 1, stored are 1 and 1 (nothing was applied)",
-        "the runtime is not stored; open it first (nothing was applied)",
-    ]
-    assert loaded(store) == before
-    assert store.stats().runtimes == 1
-
-
-def test_two_members_of_one_runtime_see_each_other(store: LmdbStore, books: Books) -> None:
-    """A claim that follows a commit in a group loads what that one wrote, and fences what follows it."""
-    commit = books.accept(["k"])
-    seen: list[LoadedRuntime | None] = []
-
-    def settle(found: LoadedRuntime | None) -> Commit:
-        seen.append(found)
-        return books.settle(found)
-
-    late = Commit(commit.runtime, 1, 2)
-    results = store.commit([commit, Claim("r", settle), late])
-    assert [type(result) for result in results] == [Written, Written, Fenced]
-    assert seen[0] is not None
-    assert seen[0].inputs == (commit.inputs[0].record,)
-    assert loaded(store).record.epoch == 2
-
-
-def test_a_claim_that_cannot_be_settled_fails_alone(store: LmdbStore) -> None:
-    """What ``settle`` raises on purpose is that member's result; nothing of it is written."""
-
-    def refuse(found: LoadedRuntime | None) -> Commit:
-        raise DriverClosed("bad")
-
-    good = Books("good")
-    results = store.commit([Claim("bad", refuse), Claim("good", good.settle)])
-    assert [type(result) for result in results] == [DriverClosed, Written]
-    assert [record.runtime_id for record in store.list_runtimes()] == ["good"]
-    with pytest.raises(DriverClosed):
-        store.claim("bad", refuse)
-
-
-@pytest.mark.parametrize("wrong", [{"epoch": 3}, {"epoch": 1}, {"runtime_id": "x"}])
-def test_a_claim_has_to_raise_the_epoch_by_one(store: LmdbStore, books: Books, wrong: dict[str, object]) -> None:
-    """Fencing rests on it, so a claim that does otherwise is refused."""
-
-    def settle(found: LoadedRuntime | None) -> Commit:
-        commit = books.settle(found)
-        return Commit(evolve(commit.runtime, **wrong), commit.epoch, commit.base_revision)  # type: ignore[arg-type]
-
-    before = loaded(store)
-    with pytest.raises(StoreError, match="raise its epoch"):
-        store.claim("r", settle)
-    assert loaded(store) == before
-
-
-def test_an_unexpected_error_in_a_claim_leaves_nothing_of_the_group(store: LmdbStore, books: Books) -> None:
-    """A bug in ``settle`` aborts the transaction; the store goes on (C37)."""
-
-    def crash(found: LoadedRuntime | None) -> Commit:
-        raise ZeroDivisionError
-
-    before = loaded(store)
-    with pytest.raises(ZeroDivisionError):
-        store.commit([books.accept(), Claim("x", crash)])
-    assert loaded(store) == before
-    books.write(store, books.accept())
-
-
-def test_rows_that_must_be_new_are_never_overwritten(store: LmdbStore, books: Books) -> None:
-    """The same input, order key, idempotency key or receipt twice is refused and changes nothing."""
-    books.write(store, books.accept(["key"]))
-    (record,) = books.active.values()
-    new = books.queued(9)
-    twins = [
-        evolve(new, admission=evolve(new.admission, input_id=record.input_id)),
-        evolve(new, admission=evolve(new.admission, order=record.order)),
-        evolve(new, admission=evolve(new.admission, idempotency_key="key")),
-    ]
-    before = loaded(store)
-    for twin in twins:
-        (result,) = store.commit([books.commit([InputWrite(twin, is_new=True, body=b"{}")])])
-        assert isinstance(result, StoreError)
-        assert "stored already" in str(result)
-    (result,) = store.commit([books.commit([InputWrite(new, is_new=False)])])
-    assert isinstance(result, StoreError)
-    assert "not an active one" in str(result)
-    assert loaded(store) == before
-    assert store.verify() == []
-
-
-def test_a_receipt_is_never_overwritten(store: LmdbStore, books: Books) -> None:
-    """A second receipt under the same run and sequence is refused (C20)."""
-    books.write(store, books.accept())
-    books.write(store, books.stage())
-    commit = books.finish()
-    books.write(store, commit)
-    again = books.commit()
-    again.receipts = [evolve(commit.receipts[0], message_count=77)]
-    (result,) = store.commit([again])
-    assert isinstance(result, StoreError)
-    assert store.load_receipt("r", commit.receipts[0].run_id, 0) == commit.receipts[0]
-
-
 # -- reading and threads -------------------------------------------------------------------------------------------
 
 
@@ -494,187 +292,6 @@ def test_threads_may_write_at_once(store: LmdbStore) -> None:
         thread.join(60)
     assert store.stats().active_inputs == 80
     assert store.verify() == []
-
-
-# -- blobs ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_blob_put_by_hand_stays_until_it_is_swept(store: LmdbStore, books: Books) -> None:
-    """Held without a reference, kept by a reference, gone with the last one after the sweep (C41)."""
-    name = store.put_blob(b"image")
-    assert name == store.put_blob(b"image") == blob_id(b"image")
-    books.write(store, books.accept(blobs=[b"image"]))
-    books.write(store, books.stage())
-    books.write(store, books.finish())
-    assert store.get_blob(name) == b"image"
-    assert store.verify() == []
-    assert store.sweep_blobs() == 1
-    assert not store.blob_exists(name)
-    assert store.sweep_blobs() == 0
-
-
-def test_a_swept_blob_that_is_needed_goes_with_its_last_input(store: LmdbStore, books: Books) -> None:
-    """A sweep ends the holding; two inputs share the blob, and it goes with the second."""
-    name = store.put_blob(b"image")
-    books.write(store, books.accept([None, None], blobs=[b"image"]))
-    assert store.sweep_blobs() == 0
-    for expected in (True, False):
-        books.write(store, books.stage())
-        books.write(store, books.finish())
-        assert store.blob_exists(name) is expected
-    assert store.verify() == []
-
-
-def test_a_payload_that_is_kept_keeps_its_blobs(store: LmdbStore, books: Books) -> None:
-    """Where retention keeps payloads, body and blob stay with the ended input."""
-    books.write(store, books.accept(blobs=[b"image"]))
-    books.write(store, books.stage())
-    books.write(store, books.finish(keep_body=True))
-    (ended,) = books.ended.values()
-    with store.reading() as reader:
-        assert reader.load_body("r", ended.input_id) == b"{}"
-    assert store.sweep_blobs() == 0
-    assert store.blob_exists(blob_id(b"image"))
-    assert store.verify() == []
-
-
-def test_no_input_ever_refers_to_a_missing_blob(store: LmdbStore, books: Books) -> None:
-    """A commit that refers to a blob which is neither stored nor in it fails alone (C41)."""
-    commit = books.accept(blobs=[b"image"])
-    commit.blobs = []
-    before = loaded(store)
-    (result,) = store.commit([commit])
-    assert isinstance(result, StoreError)
-    assert result.applied is False
-    assert blob_id(b"image") in str(result)
-    assert loaded(store) == before
-    odd = books.accept(blobs=[b"image"])
-    odd.inputs = [
-        InputWrite(evolve(w.record, admission=evolve(w.record.admission, blobs=("x",))), is_new=True, body=b"{}")
-        for w in odd.inputs
-    ]
-    (result,) = store.commit([odd])
-    assert isinstance(result, StoreError)
-
-
-def test_names_that_are_no_digests_are_no_blobs(store: LmdbStore) -> None:
-    """Only ``sha256:`` and 64 lower-case hex digits name a blob."""
-    name = store.put_blob(b"x")
-    for odd in ("", "x", name.upper(), name[7:], name + "00", name[:-1], "sha256:" + " " * 64, "sha256:é"):
-        assert store.get_blob(odd) is None
-        assert not store.blob_exists(odd)
-
-
-def test_many_blobs_are_swept_in_bounded_steps(store: LmdbStore) -> None:
-    """More blobs than one step takes are all gone after one call."""
-    before = last_txnid(store)
-    for number in range(230):
-        store.put_blob(b"%d" % number)
-    assert last_txnid(store) == before + 230
-    assert store.sweep_blobs() == 230
-    assert last_txnid(store) == before + 233
-    assert store.stats().blobs == 0
-
-
-# -- retention -----------------------------------------------------------------------------------------------------
-
-
-def finished(store: LmdbStore, books: Books, times: int) -> None:
-    for number in range(times):
-        books.write(store, books.accept([f"key {number}"], blobs=[b"%d" % number]))
-        books.write(store, books.stage())
-        books.write(store, books.finish(result=b"answer", keep_body=True))
-
-
-def test_retention_of_for_ever_removes_nothing(store: LmdbStore, books: Books) -> None:
-    """Without a limit nothing goes, however old."""
-    finished(store, books, 2)
-    before = last_txnid(store)
-    assert store.prune(Retention(), now=START + timedelta(days=9999)) == Pruned()
-    assert last_txnid(store) == before
-
-
-def test_what_is_past_its_retention_goes_with_all_it_needs(store: LmdbStore, books: Books) -> None:
-    """Input, body, key entry, receipt, result and blob go; counts still add up; the record is untouched."""
-    finished(store, books, 3)
-    books.write(store, books.accept(["still here"]))
-    record = books.record
-    pruned = store.prune(Retention(keep_ended_seconds=0.0), now=books.now + timedelta(seconds=1))
-    assert pruned == Pruned(inputs=3, keys=3, receipts=3, results=3)
-    assert store.find_by_key("r", "key 0") is None
-    assert store.find_by_key("r", "still here") is not None
-    assert loaded(store).record == record
-    assert store.stats().blobs == 0
-    assert store.verify() == []
-    assert store.prune(Retention(keep_ended_seconds=0.0), now=books.now + timedelta(seconds=1)) == Pruned()
-
-
-def test_what_ended_later_stays(store: LmdbStore, books: Books) -> None:
-    """An input that ended at the limit or after it stays, with its receipt and result."""
-    finished(store, books, 3)
-    last = list(books.ended.values())[-1]
-    pruned = store.prune(Retention(keep_ended_seconds=10.0), now=last.history[-1].at + timedelta(seconds=10))
-    assert pruned == Pruned(inputs=2, keys=2, receipts=2, results=2)
-    assert store.find_by_key("r", "key 2") == last
-    assert store.verify() == []
-
-
-def test_a_successor_outlives_the_input_that_names_it(store: LmdbStore, books: Books) -> None:
-    """An ended input stays while a later-ended one names it, through a chain (retention is closed under references)."""
-    books.write(store, books.accept(["a"]))
-    books.write(store, books.supersede("b"))
-    books.write(store, books.supersede("c"))
-    old, newer = list(books.ended.values())
-    # The first of the chain ended long after its successor.
-    late = evolve(old, history=(*old.history[:-1], old.history[-1]._replace(at=books.now + timedelta(days=1))))
-    key = store._environment.ordinals["r"] + (old.order + 2**63).to_bytes(8, "big")
-    rewrite(store, b"ended", key, late)
-    limit = Retention(keep_ended_seconds=0.0)
-    assert store.prune(limit, now=books.now + timedelta(hours=1)) == Pruned()
-    assert store.load_input("r", newer.input_id) == newer
-    assert store.prune(limit, now=books.now + timedelta(days=2)) == Pruned(inputs=2, keys=2)
-    assert store.verify() == []
-
-
-def test_a_receipt_stays_while_one_of_its_inputs_does(store: LmdbStore, books: Books) -> None:
-    """The current run and runs that a stored input speaks of keep their receipts."""
-    finished(store, books, 1)
-    books.write(store, books.accept(["b"]))
-    books.write(store, books.stage())
-    run_id = books.record.current_run_id
-    assert run_id is not None
-    boundary = books.finish()
-    staged = next(iter(books.active.values()))
-    pending = evolve(staged, state=InputState.APPLIED_PENDING_CONSUMPTION, last_boundary_sequence=0)
-    counts = evolve(books.record.counts, receipts=books.record.counts.receipts + 1)
-    commit = books.commit([InputWrite(pending, is_new=False)], boundary_count=1, counts=counts)
-    commit.receipts = boundary.receipts
-    books.write(store, commit)
-    pruned = store.prune(Retention(keep_ended_seconds=0.0), now=books.now + timedelta(days=1))
-    assert pruned == Pruned(inputs=1, keys=1, receipts=1, results=1)
-    assert store.load_receipt("r", run_id, 0) is not None
-
-
-def test_pruning_goes_in_bounded_transactions(store: LmdbStore, books: Books) -> None:
-    """More inputs than one transaction takes: several, none of them without a sync."""
-    books.write(store, books.accept([None] * 1100))
-    ended = [evolve(r, state=InputState.ABANDONED, history=()) for r in books.active.values()]
-    counts = evolve(books.record.counts, active=0, ended=1100)
-    books.write(store, books.commit([InputWrite(r, is_new=False, drop_body=True) for r in ended], counts=counts))
-    before = last_txnid(store)
-    assert store.prune(Retention(keep_ended_seconds=0.0), now=books.now + timedelta(days=1)).inputs == 1100
-    assert last_txnid(store) == before + 3
-    assert store.stats().ended_inputs == 0
-
-
-def rewrite(store: LmdbStore, table: bytes, key: bytes, record: object) -> None:
-    """Put another input record where one is, as no command would."""
-    from holdstate.runtime.records import InputRecord
-    from holdstate.stores.codec import encode_input
-
-    assert isinstance(record, InputRecord)
-    changed = record
-    store._environment.write(lambda rows: rows.put(table, key, encode_input(changed)))
 
 
 # -- opening -------------------------------------------------------------------------------------------------------
