@@ -19,8 +19,10 @@ from .errors import RunInProgress, StoreCorruption
 from .ids import InputId, RunId
 from .image import RuntimeImage
 from .outcomes import RecoveryDetail, RecoveryReport
-from .records import InputRecord, RunBoundaryReceipt, stored_form
+from .records import PRIORITY_BIAS, InputRecord, RunBoundaryReceipt, stored_form
 from .stepper import SELECTED, Facts, Stepper
+
+_BEFORE_BOUNDARY = frozenset({InputState.ACCEPTED, InputState.QUEUED, InputState.STAGED})
 
 
 def settle(image: RuntimeImage, row: CommandRow, command: Settle, settings: RuntimeSettings) -> Delta:
@@ -47,10 +49,12 @@ def settle(image: RuntimeImage, row: CommandRow, command: Settle, settings: Runt
 
 def _untouched(image: RuntimeImage, command: Settle) -> Delta:
     runtime = image.runtime
+    where = f"runtime {runtime.runtime_id!r}"
     active = sum(not record.admission.is_ephemeral for record in image.inputs.values())
     if active:
-        where = f"runtime {runtime.runtime_id!r}"
         raise StoreCorruption(where, f"it is {runtime.state}, yet {active} of its inputs are active")
+    if runtime.current_run_id is not None:
+        raise StoreCorruption(where, f"it is {runtime.state}, yet run {runtime.current_run_id} is current")
     delta = Delta(runtime=runtime, outcome=RecoveryReport())
     return _claimed(image, delta) if type(command) is Open else delta
 
@@ -79,6 +83,7 @@ def _settle_inputs(stepper: Stepper, receipts: Iterable[RunBoundaryReceipt]) -> 
     for receipt in receipts:
         listed.setdefault(receipt.run_id, set()).update(receipt.contributing_input_ids)
     classified = [(record, _identity(record, listed)) for record in active]
+    _check_orders(stepper.image, active)
     for record, facts in classified:
         stepper.send_group(group, (record,), facts)
     return _report(stepper, active)
@@ -86,10 +91,25 @@ def _settle_inputs(stepper: Stepper, receipts: Iterable[RunBoundaryReceipt]) -> 
 
 def _identity(record: InputRecord, listed: Mapping[RunId, set[InputId]]) -> Facts:
     run_id = record.last_run_id
+    receipt_lists = run_id is not None and record.input_id in listed.get(run_id, ())
+    if receipt_lists and record.state in _BEFORE_BOUNDARY:
+        # Running it again would consume it twice (receipt_is_accounted_for).
+        problem = f"it is {record.state}, yet a committed boundary of run {run_id} lists it"
+        raise StoreCorruption(f"input {record.input_id}", problem)
     return {
         "consumes_on_accept": record.admission.decision.consumes_on_accept,
-        "receipt_lists": run_id is not None and record.input_id in listed.get(run_id, ()),
+        "receipt_lists": receipt_lists,
     }
+
+
+def _check_orders(image: RuntimeImage, active: Sequence[InputRecord]) -> None:
+    """An order key that is given out twice would make every later accept fail."""
+    following = image.runtime.next_order
+    for record in active:
+        given = record.order if record.order > 0 else record.order - PRIORITY_BIAS
+        if given >= following:
+            problem = f"input {record.input_id} has order key {given}, yet {following} is to be given out next"
+            raise StoreCorruption(f"runtime {image.runtime.runtime_id!r}", problem)
 
 
 def _report(stepper: Stepper, active: Sequence[InputRecord]) -> RecoveryReport:
