@@ -1,1 +1,15 @@
-"""holdstate.tools"""
+"""The command line and what checks and shows the rest.
+
+``cli``            the ``holdstate`` program: its commands, errors as one line, exit codes
+``output``         exit codes, JSON, tables, notes
+``run_command``    ``holdstate run``: options; ``run_job`` does it, ``run_runtimes`` keeps runtimes open
+``run_source``     lines of files and stdin as inputs, ``line_reader`` reads them
+``run_report``     what ``holdstate run`` answers and shows
+``handlers``       what works a run off: a Python function; ``exec_handler`` a shell command
+``store_command``  ``holdstate store``, ``store_views`` what it shows
+``demo``           kill ``holdstate run`` in the middle and look what became of its lines
+"""
+
+from .handlers import PermanentFailure, TryAgainLater
+
+__all__ = ["PermanentFailure", "TryAgainLater"]

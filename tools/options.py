@@ -1,0 +1,48 @@
+"""Options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import click
+
+from ..runtime.errors import InvalidInput
+from ..runtime.ids import check_runtime_id
+from .run_source import FieldPath
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+option: Final = partial(click.option, show_envvar=True, show_default=True)
+"""An option whose help shows its default and its environment variable (``HOLDSTATE_<COMMAND>_<OPTION>``)."""
+
+STORE_VARIABLE: Final = "HOLDSTATE_STORE"
+DEFAULT_RUNTIME: Final = "main"
+
+
+def field_path(text: str) -> FieldPath:
+    """The type of an option that is a path of keys such as ``payload.id``."""
+    try:
+        return FieldPath.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def runtime_id(text: str) -> str:
+    """The type of an option that is a runtime id."""
+    try:
+        return check_runtime_id(text)
+    except InvalidInput as error:
+        raise click.BadParameter(error.problem) from error
+
+
+def json_option(function: F) -> F:
+    """``--json``: one document."""
+    return option("--json", is_flag=True, help="One JSON document instead of a table.")(function)
+
+
+def store_argument(function: F) -> F:
+    """``PATH``: an existing store."""
+    path = click.Path(exists=True, file_okay=False)
+    return click.argument("path", type=path, envvar=STORE_VARIABLE)(function)

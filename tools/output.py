@@ -1,0 +1,112 @@
+"""Exit codes and the two streams: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, final
+
+import click
+import msgspec
+
+from ..runtime.errors import Fenced, StoreCorruption
+from ..spec.errors import HoldstateError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH: Final = 10_000
+"""Columns of a table that no terminal shows, so that no cell is wrapped."""
+
+
+@final
+class ExitCode(IntEnum):
+    """What the exit code of every command says."""
+
+    OK = 0
+    FINDING = 1
+    USAGE = 2
+    UNDECIDED = 3
+    INTERRUPTED = 130
+
+
+@final
+class OutputClosed(HoldstateError):
+    """Nobody reads stdout any more."""
+
+    def __init__(self) -> None:
+        super().__init__("stdout was closed by its reader; run the same command again to go on where it stopped")
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Fenced and a corrupt store are findings; every other refusal or failure asks for another call."""
+    return ExitCode.FINDING if isinstance(error, Fenced | StoreCorruption) else ExitCode.USAGE
+
+
+def sentence_of(error: BaseException) -> str:
+    """The error in one line. An OSError is told without its number."""
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, HoldstateError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return f"{place}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def to_json(value: object) -> str:
+    """Plain JSON values as one line of text."""
+    return msgspec.json.encode(value).decode()
+
+
+def write_document(value: object) -> None:
+    """One JSON document on stdout, indented."""
+    write_result(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def write_lines(values: Iterable[object]) -> None:
+    """A stream of JSON values on stdout, one a line."""
+    for value in values:
+        write_result(to_json(value))
+
+
+def write_result(text: str) -> None:
+    """One line on stdout, flushed, so that a reader has it now. OutputClosed where there is no reader."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        # What is left in the buffer would raise once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputClosed from error
+
+
+def note(text: str) -> None:
+    """One line on stderr. Looks ``sys.stderr`` up, which a progress bar replaces while it is shown."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def new_console(*, stderr: bool = False) -> Console:
+    """A rich console on stdout or stderr; NO_COLOR is honoured by rich itself."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """A table on stdout."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    try:
+        new_console().print(table)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error

@@ -1,0 +1,188 @@
+"""``holdstate store``: look into a store, also while another process writes to it. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from typing import Final, final
+from uuid import UUID
+
+import click
+
+from ..runtime.store import InputFilter
+from ..spec.errors import HoldstateError
+from ..spec.vocabulary import InputKind, InputState
+from ..stores.lmdb_store import LmdbStore
+from .options import DEFAULT_RUNTIME, json_option, option, runtime_id, store_argument
+from .output import ExitCode, note, to_json, write_document, write_lines, write_table
+from .store_views import finding_view, input_row, input_view, runtime_row, runtime_view, statistics
+
+DEFAULT_LIMIT: Final = 100
+LARGEST_LIMIT: Final = 100_000
+
+STATE: Final = click.Choice([str(state) for state in InputState])
+KIND: Final = click.Choice([str(kind) for kind in InputKind])
+
+
+@final
+class NotFound(HoldstateError, LookupError):
+    """What was asked for is not in the store."""
+
+    def __init__(self, what: str, path: str) -> None:
+        self.what = what
+        self.path = path
+        super().__init__(f"{what} is not in the store {path}; `holdstate store list` shows what is")
+
+
+@click.group()
+def store() -> None:
+    """Look into a store, also while another process writes to it."""
+
+
+@store.command()
+@store_argument
+@json_option
+def stat(path: str, *, json: bool) -> ExitCode:
+    """Counts and sizes of the store at PATH."""
+    with LmdbStore.open(path, read_only=True) as opened:
+        figures = statistics(opened)
+    if json:
+        write_document(figures)
+        return ExitCode.OK
+    rows: list[tuple[str, object]] = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            rows.extend((f"{name}: {each}", count) for each, count in value.items())
+        else:
+            rows.append((name, value))
+    write_table(("", ""), rows)
+    return ExitCode.OK
+
+
+@store.command("list")
+@store_argument
+@option("--runtime", metavar="NAME", type=runtime_id, help="List the inputs of this runtime; without it the runtimes.")
+@option("--state", multiple=True, type=STATE, help="Only inputs in this state; may be repeated.")
+@option("--kind", multiple=True, type=KIND, help="Only inputs of this kind; may be repeated.")
+@option("--limit", default=DEFAULT_LIMIT, type=click.IntRange(1, LARGEST_LIMIT), help="Most rows.")
+@option("--after", help="Go on after this: the next_after of the listing before.")
+@json_option
+@option("--ndjson", is_flag=True, help="One JSON object a line.")
+def list_(
+    path: str,
+    runtime: str | None,
+    state: tuple[str, ...],
+    kind: tuple[str, ...],
+    *,
+    limit: int,
+    after: str | None,
+    json: bool,
+    ndjson: bool,
+) -> ExitCode:
+    """Runtimes of the store at PATH, or the inputs of one of them."""
+    if json and ndjson:
+        raise click.UsageError("give one of --json and --ndjson")
+    if runtime is None and (state or kind):
+        raise click.UsageError("--state and --kind choose inputs; name their runtime with --runtime")
+    with LmdbStore.open(path, read_only=True) as opened:
+        if runtime is None:
+            _list_runtimes(opened, after, limit, json=json, ndjson=ndjson)
+        else:
+            wanted = InputFilter(
+                runtime,
+                frozenset(map(InputState, state)) or None,
+                frozenset(map(InputKind, kind)) or None,
+            )
+            _list_inputs(opened, wanted, after, limit, json=json, ndjson=ndjson)
+    return ExitCode.OK
+
+
+def _list_runtimes(opened: LmdbStore, after: str | None, limit: int, *, json: bool, ndjson: bool) -> None:
+    found = opened.list_runtimes(after=after, limit=limit + 1)
+    records, next_after = found[:limit], found[limit - 1].runtime_id if len(found) > limit else None
+    if json:
+        write_document({"runtimes": [runtime_view(each) for each in records], "next_after": next_after})
+    elif ndjson:
+        write_lines(runtime_view(each) for each in records)
+    else:
+        columns = ("runtime", "state", "active", "ended", "epoch", "revision", "created")
+        write_table(columns, [runtime_row(each) for each in records])
+    if next_after is not None and not json:
+        note(f"more: --after {next_after}")
+
+
+def _list_inputs(
+    opened: LmdbStore, wanted: InputFilter, after: str | None, limit: int, *, json: bool, ndjson: bool
+) -> None:
+    _known_runtime(opened, wanted.runtime_id)
+    page = opened.list_inputs(wanted, after=_order(after), limit=limit)
+    if json:
+        views = [input_view(each) for each in page.records]
+        write_document({"runtime": wanted.runtime_id, "inputs": views, "next_after": page.next_after})
+    elif ndjson:
+        write_lines(input_view(each) for each in page.records)
+    else:
+        columns = ("order", "input", "kind", "state", "outcome", "attempts", "failures", "key")
+        write_table(columns, [input_row(each) for each in page.records])
+    if page.next_after is not None and not json:
+        note(f"more: --after {page.next_after}")
+
+
+def _order(after: str | None) -> int | None:
+    try:
+        return None if after is None else int(after)
+    except ValueError as error:
+        raise click.BadParameter(
+            "is an order key, a whole number, where inputs are listed", param_hint="--after"
+        ) from error
+
+
+def _known_runtime(opened: LmdbStore, runtime_id: str) -> None:
+    if opened.load_runtime(runtime_id) is None:
+        raise NotFound(f"runtime {runtime_id!r}", str(opened.path))
+
+
+@store.command()
+@store_argument
+@option("--runtime", default=DEFAULT_RUNTIME, metavar="NAME", type=runtime_id, help="The runtime.")
+@option("--input", type=click.UUID, help="One of its inputs, by id.")
+@option("--key", help="One of its inputs, by idempotency key.")
+@json_option
+def show(path: str, runtime: str, input: UUID | None, key: str | None, *, json: bool) -> ExitCode:
+    """A runtime of the store at PATH, or one of its inputs with its history, receipt, payload and result."""
+    if input is not None and key is not None:
+        raise click.UsageError("give one of --input and --key")
+    with LmdbStore.open(path, read_only=True) as opened, opened.reading() as reader:
+        loaded = reader.load_record(runtime)
+        if loaded is None:
+            raise NotFound(f"runtime {runtime!r}", path)
+        view = runtime_view(loaded)
+        if input is not None or key is not None:
+            record = reader.load_input(runtime, input) if input else reader.find_by_key(runtime, key or "")
+            if record is None:
+                raise NotFound(f"input {input or key} of runtime {runtime!r}", path)
+            view = input_view(record, reader, runtime)
+    if json:
+        write_document(view)
+    else:
+        write_table(("", ""), [(name, _cell(value)) for name, value in view.items()])
+    return ExitCode.OK
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return "\n".join(to_json(each) for each in value)
+    return to_json(value) if isinstance(value, dict | list) else value
+
+
+@store.command()
+@store_argument
+@json_option
+def verify(path: str, *, json: bool) -> ExitCode:
+    """Audit the store at PATH: every row, every reference, every count. Exit code 1 when something is wrong."""
+    with LmdbStore.open(path, read_only=True) as opened:
+        findings = opened.verify()
+    if json:
+        write_document({"findings": [finding_view(each) for each in findings]})
+    elif findings:
+        write_table(("check", "where", "problem"), [(each.check, each.where, each.problem) for each in findings])
+    note(f"{len(findings)} findings" if findings else "nothing wrong")
+    return ExitCode.FINDING if findings else ExitCode.OK
