@@ -154,7 +154,7 @@ def parts_of(commit: Commit) -> set[Part]:
 
 
 class Core:
-    """One runtime in memory. ``ended`` are the inputs that left it, ``receipts`` what would be stored, ``at`` the time."""
+    """One runtime in memory. ``ended`` are the inputs that left it, ``receipts`` the boundaries, ``at`` the time."""
 
     def __init__(
         self,
@@ -181,6 +181,11 @@ class Core:
     @property
     def state(self) -> RuntimeState:
         return self.image.runtime.state
+
+    @property
+    def returns_to(self) -> RuntimeState | None:
+        """Where the current run returns to."""
+        return self.image.runtime.pre_run_state
 
     def do(self, command: c.Command) -> Any:
         """Steps and applies one command; returns its outcome."""
