@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, final
@@ -34,6 +34,8 @@ from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transacti
 T = TypeVar("T")
 
 _RETRIES: Final = 8
+RESERVE_BYTES: Final = 64 * 1024 * 1024
+"""Beyond the cap of the map, for what makes room: ending inputs, pruning, sweeping."""
 
 
 def commit_transaction(txn: Transaction) -> None:
@@ -101,25 +103,42 @@ class StoreEnvironment:
         finally:
             self.leave(rows)
 
-    def write(self, work: Callable[[Rows], T]) -> T:
+    def write(self, work: Callable[[Rows], T], *, releases: bool = False) -> T:
         """Run ``work`` in one write transaction and commit what it changed. It is run again when the map had to grow.
 
-        Raises StoreError (``applied`` False, or None when the commit call failed), or what ``work`` raises.
+        ``releases``: it admits nothing new, so at the cap of the map it may use the reserve. Raises StoreError
+        (``applied`` False, or None when the commit call failed), or what ``work`` raises.
         """
         if self._options.read_only:
             self._check_process()
             raise StoreReadOnly(f"the store at {self.path} was opened with read_only=True")
-        has_ticked = False
         while True:
             try:
                 return self._write_once(work)
             except lmdb.MapFullError as error:
                 if self._grow():
                     continue
-                if has_ticked:
+                if not releases and not self._tick():
                     raise self._full() from error
-            has_ticked = True
-            self._tick()
+                break
+        return self._write_with_reserve(work) if releases else self._write_at_cap(work)
+
+    def _write_at_cap(self, work: Callable[[Rows], T]) -> T:
+        try:
+            return self._write_once(work)
+        except lmdb.MapFullError as error:
+            raise self._full() from error
+
+    def _write_with_reserve(self, work: Callable[[Rows], T]) -> T:
+        """Deleting takes pages too. Afterwards the map is as small again as what is in it allows."""
+        cap = self._options.max_map_size
+        self._set_size(cap + RESERVE_BYTES)
+        try:
+            return self._write_at_cap(work)
+        finally:
+            # What was committed stays so when this fails; the next use reopens.
+            with suppress(StoreFull):
+                self._set_size(cap)
 
     def _write_once(self, work: Callable[[Rows], T]) -> T:
         rows = self.enter(write=True)
@@ -135,12 +154,13 @@ class StoreEnvironment:
         finally:
             self.leave(rows)
 
-    def _tick(self) -> None:
-        """Commit next to nothing: pages that one transaction frees are there for the next but one."""
+    def _tick(self) -> bool:
+        """Commit next to nothing: pages that one transaction frees are there for the next but one. False when full."""
         try:
             self._write_once(lambda rows: rows.put(META, FORMAT_KEY, encode_number(STORE_FORMAT)))
-        except lmdb.MapFullError as error:
-            raise self._full() from error
+        except lmdb.MapFullError:
+            return False
+        return True
 
     def _full(self) -> StoreFull:
         return StoreFull(
@@ -221,9 +241,12 @@ class StoreEnvironment:
 
     def _follow_growth(self) -> None:
         """Adopt the map size that another process set."""
+        self._set_size(0)
+
+    def _set_size(self, size: int) -> None:
         with self._gate.exclusive():
-            if self._env is not None and not self._is_closed:
-                self._resize(self._env, 0)
+            if self._env is not None and not self._is_closed and not self._is_suspect:
+                self._resize(self._env, size)
 
     def _resize(self, env: lmdb.Environment, size: int) -> None:
         try:

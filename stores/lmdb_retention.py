@@ -71,11 +71,11 @@ def prune_store(environment: StoreEnvironment, keep_seconds: float, now: datetim
         with environment.reading() as rows:
             orders = _doomed_inputs(rows, prefix, before)
         for some in _chunks(orders, _INPUTS_AT_ONCE):
-            total = _add(total, environment.write(partial(_remove_inputs, prefix=prefix, orders=some)))
+            total = _add(total, environment.write(partial(_remove_inputs, prefix=prefix, orders=some), releases=True))
         with environment.reading() as rows:
             runs = _doomed_runs(rows, prefix)
         for some_runs in _chunks(runs, _RUNS_AT_ONCE):
-            total = _add(total, environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs)))
+            total = _add(total, environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs), releases=True))
     return total
 
 

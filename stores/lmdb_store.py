@@ -45,7 +45,7 @@ from .lmdb_rows import (
     blob_name,
 )
 from .lmdb_verification import verify_store
-from .lmdb_writer import GroupWriter, Prepared
+from .lmdb_writer import GroupWriter, Prepared, admits
 
 GIB: Final = 1024**3
 TIB: Final = 1024**4
@@ -127,13 +127,14 @@ class LmdbStore:
         """Encode ``group``; the function that is returned writes it in one synced transaction, on any one thread."""
         environment = self._environment
         prepared = [Prepared.of(member, environment.ordinals) for member in group]
+        releases = not any(admits(member) for member in group)
 
         def work(rows: Rows) -> tuple[list[WriteResult], dict[str, bytes]]:
             writer = GroupWriter(rows, environment.ordinals)
             return writer.write(prepared), writer.created
 
         def write() -> list[WriteResult]:
-            results, created = environment.write(work)
+            results, created = environment.write(work, releases=releases)
             self._remember(created)
             return results
 
@@ -176,7 +177,7 @@ class LmdbStore:
         """Remove blobs that no input refers to; returns how many. What was held until now is held no more."""
         swept, after = 0, b""
         while True:
-            count, more = self._environment.write(partial(sweep_step, after=after))
+            count, more = self._environment.write(partial(sweep_step, after=after), releases=True)
             swept += count
             if more is None:
                 return swept

@@ -170,6 +170,11 @@ def write_draft(rows: Rows, made: Draft) -> None:
             rows.delete(BLOBS, digest)
 
 
+def admits(member: Commit | Claim) -> bool:
+    """Whether it brings new inputs; all else makes room sooner or later."""
+    return isinstance(member, Commit) and any(write.is_new for write in member.inputs)
+
+
 @final
 @frozen
 class Prepared:

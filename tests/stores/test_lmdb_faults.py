@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import lmdb
@@ -246,6 +247,71 @@ def test_a_map_at_its_cap_is_full_and_usable_again_with_room(tmp_path: Path) -> 
         assert store.sweep_blobs() == 40
         books.write(store, commit)
         assert store.verify() == []
+
+
+@pytest.mark.parametrize("size", [100, 1000, 3000, 5000])
+def test_a_map_that_is_full_to_its_last_page_can_be_emptied(tmp_path: Path, size: int) -> None:
+    """Work goes on and ends, and a sweep makes room, when no page is left for admissions (C43)."""
+    with LmdbStore.open(tmp_path / "store", map_size=MIB, max_map_size=MIB) as store:
+        books = Books()
+        books.open(store)
+        books.write(store, books.accept(["first"]))
+        with pytest.raises(StoreFull):
+            fill_up(store, books, size)
+        with pytest.raises(StoreFull):
+            fill_up(store, books, 1)
+        books.write(store, books.stage())
+        books.write(store, books.finish(result=bytes(10_000)))
+        assert store.sweep_blobs() > 50
+        books.write(store, books.accept(["big"], body=b"x" * (MIB // 4)))
+        assert store.verify() == []
+        assert store.generation == 0
+
+
+def fill_up(store: LmdbStore, books: Books, size: int) -> None:
+    for number in range(MIB):
+        store.put_blob(b"%d" % number * size)
+        if number % 8 == 0:
+            books.write(store, books.accept())
+
+
+def test_a_larger_map_waits_for_readers(tmp_path: Path) -> None:
+    """While one thread reads, growth on another waits, and a third one's reading begins after it."""
+    with LmdbStore.open(tmp_path / "store", map_size=64 * KIB) as store:
+        books = Books()
+        books.open(store)
+        gate = store._environment._gate
+        writer = Thread(target=lambda: books.write(store, books.accept(["k"], body=bytes(MIB))))
+        late: list[object] = []
+        reader = Thread(target=lambda: late.append(loaded(store)))
+        with store.reading() as view:
+            writer.start()
+            while not gate._is_changing:
+                Event().wait(0.001)
+            reader.start()
+            assert view.load_record("r") == books.record
+            assert view.find_by_key("r", "k") is None
+        writer.join(60)
+        reader.join(60)
+        assert store.find_by_key("r", "k") is not None
+        assert len(late) == 1
+
+
+def test_a_transaction_that_cannot_begin_says_why(store: LmdbStore, books: Books) -> None:
+    """A full reader table is an error of that call alone."""
+
+    class Crowded:
+        def begin(self, *, write: bool) -> Any:
+            raise lmdb_error(lmdb.ReadersFullError, "mdb_txn_begin", -30790)
+
+    environment = store._environment
+    real = environment._env
+    environment._env = Crowded()  # type: ignore[assignment]
+    with pytest.raises(StoreError, match="could not begin"):
+        store.stats()
+    environment._env = real
+    books.write(store, books.accept())
+    assert store.generation == 0
 
 
 def test_a_map_that_cannot_be_enlarged_is_full(store: LmdbStore, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
