@@ -18,7 +18,7 @@ from holdstate.stores.lmdb_store import LmdbStore
 from .builders import Books, loaded
 from .lmdb_programs import check_full
 
-KILLS = 25
+KILLS = 15
 SECONDS = 60
 
 
