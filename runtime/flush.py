@@ -67,11 +67,10 @@ class Group:
         self.openings: dict[str, Opening] = {}
         self.decided: list[Decided] = []
 
-    def items(self) -> tuple[list[Member | Opening], list[Commit | Claim]]:
-        """The members that write, and what they write."""
-        writing: list[Member | Opening] = [member for member in self.members.values() if member.is_stored]
-        writing.extend(self.openings.values())
-        return writing, [each.commit() if isinstance(each, Member) else each.claim for each in writing]
+    def writing(self) -> list[Member | Opening]:
+        """The members that write."""
+        stored = [member for member in self.members.values() if member.is_stored]
+        return [*stored, *self.openings.values()]
 
 
 @final
@@ -137,10 +136,11 @@ class GroupCommitter:
         try:
             with self._store.reading() as reader:
                 self._decide_all(group, reader)
-        except StoreError as error:
-            self._refuse_queue(error)
-        writing, items = group.items()
+        except Exception as error:  # noqa: BLE001 - nothing was decided, whatever it was
+            self._refuse_queue(_as_store_error(error, applied=False))
+        writing = group.writing()
         try:
+            items = [each.commit() if isinstance(each, Member) else each.claim for each in writing]
             write = self._store.prepare(items) if items else list
         except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
             self._settle_failure(group, writing, _as_store_error(error, applied=False))
@@ -194,18 +194,18 @@ class GroupCommitter:
                 actor.take_care(turn, self._store.generation)
                 self._keep(group, member, turn)
                 turn = actor.turn(member, reader)
+            member.merge()
             outcome = call.decide(turn)
+            self._keep(group, member, turn)
         except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
             turn.take_back()
             call.future.set_exception(error)
             return
-        self._keep(group, member, turn)
         group.decided.append(Decided(call, outcome, turn))
 
     @staticmethod
     def _keep(group: Group, member: Member, turn: Turn) -> None:
-        for delta, inverse in turn.applied:
-            member.add(delta, inverse)
+        member.add(turn.applied)
         group.members[member.actor.runtime_id] = member
 
     def _refuse_queue(self, error: StoreError) -> None:

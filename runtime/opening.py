@@ -59,5 +59,5 @@ def _settle(
     actor = Actor(runtime_id, image, settings, environment, generation)
     member = Member(actor)
     delta = core.step(image, Open(at, loaded.receipts), settings)
-    member.add(delta, image.apply(delta))
+    member.add([(delta, image.apply(delta))])
     return actor, member, cast("RecoveryReport", delta.outcome)

@@ -34,6 +34,7 @@ class Member:
         "blobs",
         "deltas",
         "keys",
+        "merged",
         "opened_run",
         "receipts",
         "results",
@@ -46,6 +47,7 @@ class Member:
         self.base_revision = actor.image.runtime.revision
         self.opened_run = actor.opened_run
         self.deltas: list[tuple[Delta, Delta]] = []
+        self.merged = 0
         self.writes: dict[InputId, tuple[bool, InputRecord, bytes | None]] = {}
         self.keys: dict[str, InputId] = {}
         self.blobs: dict[str, bytes] = {}
@@ -53,8 +55,17 @@ class Member:
         self.results: dict[ResultRef, bytes] = {}
         self.snapshot: bytes | None = None
 
-    def add(self, delta: Delta, inverse: Delta) -> None:
-        self.deltas.append((delta, inverse))
+    def add(self, applied: list[tuple[Delta, Delta]]) -> None:
+        """Take over what a turn applied to memory, all of it at once: from here on ``undo`` takes it back (C37)."""
+        self.deltas.extend(applied)
+
+    def merge(self) -> None:
+        """Bring what the deltas add up to up to date. It may be done again from where it failed."""
+        while self.merged < len(self.deltas):
+            self._merge(self.deltas[self.merged][0])
+            self.merged += 1
+
+    def _merge(self, delta: Delta) -> None:
         for before, after in delta.changes:
             if after is None or after.admission.is_ephemeral:
                 continue
@@ -78,6 +89,7 @@ class Member:
 
     def commit(self) -> Commit:
         """All deltas as one commit; a row that changed twice is written once."""
+        self.merge()
         keep = self.actor.settings.retention.keep_payloads
         writes = []
         needed: set[str] = set()
