@@ -42,10 +42,18 @@ def lane_batch(image: RuntimeImage, lane: Lane, settings: RuntimeSettings, at: d
 
 
 def steer_prefix(image: RuntimeImage, settings: RuntimeSettings) -> tuple[InputRecord, ...]:
-    """What a current run may take besides: the front of the steer lane, none that failed before."""
+    """What a current run may take besides: the front of the steer lane, none that failed before.
+
+    Nothing joins a staged input that failed before, and where one failure is the end nothing joins a staged input at
+    all: a failure of a shared run ends none of its inputs (C15).
+    """
+    staged = image.staged()
+    if any(record.failure_count > 0 for record in staged):
+        return ()
+    limit = 1 - len(staged) if settings.retry.max_attempts == 1 else settings.max_batch
     batch: list[InputRecord] = []
     for record in image.lane(Lane.STEER):
-        if record.failure_count > 0 or len(batch) == settings.max_batch:
+        if record.failure_count > 0 or len(batch) >= limit:
             break
         batch.append(record)
     return tuple(batch)

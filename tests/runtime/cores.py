@@ -201,7 +201,7 @@ class Core:
         assert again.runtime == delta.runtime
         self.image.apply(delta)
         assert snapshot(self.image) == after
-        member.add(delta, inverse)
+        member.add([(delta, inverse)])
         self._check_commit(command, delta, member)
         if self.sound:
             assert check_image(View(self.image.runtime, self.image.active()), at_rest=False) == ()
@@ -247,7 +247,7 @@ class Core:
         assert self.image.runtime.current_run_id is not None
         return self.image.runtime.current_run_id
 
-    def receipt(self, snapshot: bytes | None = None, **fields: Any) -> RunBoundaryReceipt:
+    def receipt(self, snapshot: bytes | None = None, /, **fields: Any) -> RunBoundaryReceipt:
         """The receipt that the next boundary must have, or one that differs in ``fields``."""
         staged = self.image.staged()
         right = RunBoundaryReceipt(
