@@ -26,7 +26,7 @@ ERROR_BYTES: Final = 4096
 
 @final
 class PermanentFailure(Exception):
-    """Raised by a handler: trying again would not help, so the input is given up; a larger batch is taken apart first."""
+    """Raised by a handler: no other try would help, so the input is given up. A larger batch is taken apart first."""
 
 
 @final
@@ -102,7 +102,7 @@ def short_error(text: str) -> str:
 
 
 def load_function(name: str) -> Callable[[Run], Any]:
-    """What ``module:function`` names; the working directory is searched too. BadHandler when there is no such function."""
+    """What ``module:function`` names; the working directory is searched too. BadHandler when there is no function."""
     module_name, colon, path = name.partition(":")
     if not (module_name and colon and path):
         raise BadHandler(name, "write it as module:function")
