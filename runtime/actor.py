@@ -31,8 +31,8 @@ class Doubt:
 
     cause: StoreError
     deltas: list[Delta]
-    base_revision: int
     revision: int
+    opened_run: RunId | None
 
 
 @final
@@ -97,8 +97,6 @@ class Actor:
                 self.cursor = None
         self.stranded = False
         self.committed = self.image.runtime
-        if self.committed.current_run_id is not None or self.committed.is_terminal:
-            self.opened_run = None
         if self.committed.current_run_id != self.handed_out:
             self.handed_out = None
 
@@ -111,9 +109,6 @@ class Actor:
         """Nobody holds this run after all: the next call, whichever it is, takes it back first (C10, C35)."""
         if self.handed_out == run_id:
             self.handed_out = None
-
-    def forget_opened_run(self) -> None:
-        self.opened_run = None
 
     def fence(self, error: Fenced) -> None:
         self.finished = error
@@ -147,14 +142,17 @@ class Actor:
             cause = error if self.doubt is None else self.doubt.cause
             raise StoreError(cause.problem, applied=None, cause=cause.__cause__) from error
         self.check_epoch(stored)
-        doubt, self.doubt = self.doubt, None
+        doubt = self.doubt
         if doubt is not None and stored is not None and stored.revision == doubt.revision:
             for delta in doubt.deltas:
                 self.image.apply(delta)
+            if self.opened_run != doubt.opened_run:
+                self.opened_run = None  # it was begun or forgotten, or opened for a caller who was told nothing
             self.publish(doubt.deltas)
             turn.member.base_revision = self.image.runtime.revision
         elif stored is None or stored.revision != self.image.runtime.revision:
             self.reload(turn)
+        self.doubt = None
         self.generation = generation
 
     def check_epoch(self, stored: RuntimeRecord | None) -> None:

@@ -70,6 +70,7 @@ def stage_batch(turn: Turn, input_ids: tuple[InputId, ...], run_id: RunId) -> No
     if actor.opened_run != run_id:
         raise RunNotCurrent("stage_batch", run_id, actor.image.runtime.current_run_id or actor.opened_run)
     turn.step(c.BeginRun(turn.at, run_id, input_ids))
+    actor.opened_run = None
     turn.after_commit.append(lambda: actor.hand_out(run_id))
 
 

@@ -239,7 +239,7 @@ class PersistentRuntimeDriver:
     async def _ending(self, make: Callable[[datetime], c.Command]) -> object:
         def decide(turn: Turn) -> object:
             outcome = turn.step(make(turn.at))
-            turn.after_commit.append(turn.actor.forget_opened_run)
+            turn.actor.opened_run = None
             return outcome
 
         return await self._call(decide)

@@ -12,7 +12,7 @@ from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import final
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from attrs import define
 
@@ -336,7 +336,7 @@ class GroupCommitter:
                 stored = reader.load_record(actor.runtime_id)
         except StoreError:
             cause = StoreError(error.problem, applied=None, cause=error.__cause__)
-            actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], member.base_revision, wanted)
+            actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], wanted, actor.opened_run)
             return cause
         return self._verdict(actor, stored, wanted, error)
 
@@ -367,12 +367,12 @@ def _as_store_error(error: Exception, *, applied: bool | None) -> StoreError:
     return StoreError(f"the store failed with {type(error).__name__}: {error}", applied=applied, cause=error)
 
 
-_committers: WeakKeyDictionary[RuntimeStore, GroupCommitter] = WeakKeyDictionary()
+_committers: WeakValueDictionary[int, GroupCommitter] = WeakValueDictionary()
 
 
 def committer_of(store: RuntimeStore) -> GroupCommitter:
-    """The committer of ``store``: one for as long as the store lives."""
-    committer = _committers.get(store)
+    """The committer of ``store``: one for as long as anybody uses it. It holds the store, so no id is seen twice."""
+    committer = _committers.get(id(store))
     if committer is None:
-        committer = _committers[store] = GroupCommitter(store)
+        committer = _committers[id(store)] = GroupCommitter(store)
     return committer

@@ -1,0 +1,1 @@
+"""The driver over a store against a plain model, with faults and crashes."""

@@ -1,0 +1,30 @@
+"""The driver over the memory store agrees with the model, whatever is called, whatever fails, wherever it crashes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from holdstate.runtime.store import RuntimeStore
+from holdstate.stores.memory_store import MemoryStore
+
+from .campaign import scaled
+from .machine import EFFECTIVE, DriverMachine
+
+
+class MemoryMachine(DriverMachine):
+    taken = Counter()
+
+    def new_store(self) -> RuntimeStore:
+        return MemoryStore()
+
+
+def test_the_driver_over_memory_agrees_with_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """C1-C37 as far as one process can see them; every command, fault and crash was met with effect."""
+    MemoryMachine.taken.clear()
+    run_state_machine_as_test(MemoryMachine, settings=scaled(examples=150, steps=40))
+    with capsys.disabled():
+        print(f"\nmemory: {dict(sorted(MemoryMachine.taken.items()))}")
+    assert [name for name in EFFECTIVE if not MemoryMachine.taken[name]] == []
