@@ -167,6 +167,8 @@ class Job:
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         for (runtime, line), outcome in zip(taken, outcomes, strict=True):
             await self._admitted(runtime, line, outcome)
+        # Only now is it known which runtimes have work: one that takes nothing may not begin a run either.
+        for runtime, _ in taken:
             self._schedule(runtime)
         self._end_if_answered()
         await self._runtimes.trim()
