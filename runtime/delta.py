@@ -33,7 +33,3 @@ class Delta:
     wake: bool = False
     process: bool = False
     stored: bool = False
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.stored and not self.changes

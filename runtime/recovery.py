@@ -114,9 +114,10 @@ def _check_orders(image: RuntimeImage, active: Sequence[InputRecord]) -> None:
 
 def _report(stepper: Stepper, active: Sequence[InputRecord]) -> RecoveryReport:
     details = []
-    for before, after in list(stepper.changed.values()):
-        stepper.amend(evolve(after, recovery_count=after.recovery_count + 1))
-        if before is not None:
+    for before in active:
+        after = stepper.after(before)
+        if after is not before:
+            stepper.amend(evolve(after, recovery_count=after.recovery_count + 1))
             details.append(RecoveryDetail(after.input_id, before.state, after.state))
     ends = [detail.to_state for detail in details]
     return RecoveryReport(

@@ -118,7 +118,7 @@ def snapshot(image: RuntimeImage) -> object:
 def a_record(state: InputState, order: int, **fields: Any) -> InputRecord:
     """A record that no command made: an event in the queue lane; ``stamp`` holds what else its admission says."""
     stamp: dict[str, Any] = {
-        "input_id": InputId(UUID(int=1 << 96 | order)),
+        "input_id": InputId(UUID(int=1 << 96 | order % 2**64)),
         "order": order,
         "kind": InputKind.EXTERNAL_EVENT,
         "durability": Durability.DURABLE,
@@ -172,6 +172,7 @@ class Core:
         self.sound = sound
         self.runs = 0
         self.last: Delta
+        self.inverse: Delta
         if runtime is None:
             self.do(c.Open(self.at))
 
@@ -199,7 +200,7 @@ class Core:
         again = self.image.apply(inverse)
         assert snapshot(self.image) == before, "the inverse restores the image"
         assert again.runtime == delta.runtime
-        self.image.apply(delta)
+        self.inverse = self.image.apply(delta)
         assert snapshot(self.image) == after
         member.add([(delta, inverse)])
         self._check_commit(command, delta, member)
