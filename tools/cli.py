@@ -15,8 +15,10 @@ from .output import ExitCode, exit_code_of, note, sentence_of
 
 # One line per command: its name and where the click command is.
 COMMANDS: Final = {
+    "bench": ".bench_command:bench",
     "run": ".run_command:run",
     "store": ".store_command:store",
+    "test": ".test_command:test",
 }
 
 DEBUG_VARIABLE: Final = "HOLDSTATE_DEBUG"

@@ -1,0 +1,205 @@
+"""What every row of the bench stands on: sizes, the raw yardstick, interleaved rounds, and what a row says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
+from pathlib import Path
+from statistics import median
+from struct import Struct
+from time import perf_counter
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, final
+
+import lmdb
+from attrs import Factory, define, field, frozen
+
+from ..runtime.driver import PersistentRuntimeDriver
+from ..runtime.inputs import ExternalEventInput, Input, PromptInput
+from ..runtime.outcomes import Accepted
+from ..spec.errors import HoldstateError
+from ..stores.lmdb_store import LmdbStore
+
+RAW_VALUE: Final = bytes(range(250)) + bytes(50)
+"""300 bytes: the value of the raw put."""
+
+TEXT: Final = "x" * 200
+CALLERS: Final = 64
+MICROSECONDS: Final = 1e6
+DATA_FILE: Final = "data.mdb"
+
+_GIB: Final = 1024**3
+_META_TXNID: Final = 144
+"""Where the number of the last transaction is in each of the two meta pages (LMDB 0.9, ``struct MDB_meta``)."""
+_META_PAGE_SIZE: Final = 40
+"""Where the page size is there: in the first four bytes of the record of the free list."""
+_LARGEST_PAGE: Final = 32768
+_NUMBER: Final = Struct("=Q")
+_PAD: Final = Struct("=I")
+
+
+@final
+class NothingMeasured(HoldstateError):
+    """A row of the bench did not do the work that it timed."""
+
+    def __init__(self, row: str, problem: str) -> None:
+        self.row = row
+        self.problem = problem
+        super().__init__(f"bench row {row}: {problem}; its numbers would mean nothing")
+
+
+@final
+@frozen
+class Size:
+    """How much a row does in a round: ``calls`` by one caller, ``turns`` by each of 64, ``lives`` from accept to
+    consumed, ``steps`` of the core; and before: ``earlier`` inputs that ended, ``active`` inputs that are opened.
+    """
+
+    calls: int
+    turns: int
+    lives: int
+    earlier: int
+    active: int
+    steps: int
+    rounds: int
+
+
+SIZES: Final = MappingProxyType(
+    {
+        "small": Size(calls=20, turns=2, lives=10, earlier=1_000, active=500, steps=200, rounds=3),
+        "full": Size(calls=150, turns=10, lives=60, earlier=100_000, active=10_000, steps=5_000, rounds=7),
+    }
+)
+
+
+@final
+@frozen
+class Line:
+    """One line of the result. ``reads`` says what ``ratio`` counts; ``low`` and ``high`` are its least and greatest of
+    all rounds. ``aim`` has to be met, ``goal`` comes next; at most, or at least where ``more_is_better``.
+    """
+
+    name: str
+    what: str
+    reads: str
+    ours: float = 0.0
+    raw: float | None = None
+    unit: str = "µs"
+    ratio: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    aim: float | None = None
+    goal: float | None = None
+    more_is_better: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is met; None without one."""
+        if self.aim is None:
+            return None
+        return self.ratio >= self.aim if self.more_is_better else self.ratio <= self.aim
+
+
+@final
+@define
+class Bench:
+    """Where a row makes its stores, and how much it does."""
+
+    directory: Path
+    size: Size
+    _numbers: Any = Factory(count)
+    _keys: Any = field(factory=count)
+
+    def new_directory(self) -> Path:
+        """A directory that nothing else uses."""
+        path = self.directory / f"bench{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+    def new_prompt(self) -> Input:
+        """A prompt of 200 characters with an idempotency key."""
+        return PromptInput.new(TEXT, idempotency_key=f"bench {next(self._keys)}")
+
+    def new_event(self) -> Input:
+        """An event of 200 characters with an idempotency key; many go into one run."""
+        return ExternalEventInput.new("bench", TEXT, idempotency_key=f"bench {next(self._keys)}")
+
+    async def accept(self, driver: PersistentRuntimeDriver, calls: int) -> None:
+        """``calls`` accepts, one after the other."""
+        for _ in range(calls):
+            await driver.accept_input(self.new_prompt())
+
+    async def accept_together(self, drivers: Iterable[PersistentRuntimeDriver], turns: int) -> None:
+        """One caller per entry of ``drivers``, each with ``turns`` accepts, all at once."""
+        await asyncio.gather(*(self.accept(driver, turns) for driver in drivers))
+
+    async def accept_all(self, driver: PersistentRuntimeDriver, inputs: int) -> None:
+        """``inputs`` events admitted together."""
+        outcomes = await asyncio.gather(*(driver.accept_input(self.new_event()) for _ in range(inputs)))
+        assert all(type(outcome) is Accepted for outcome in outcomes)
+
+
+@final
+class Raw:
+    """The yardstick: py-lmdb with the flags of the store, one put of 300 bytes, one commit."""
+
+    def __init__(self, directory: Path) -> None:
+        self._env = lmdb.open(str(directory), map_size=_GIB, lib_version=0)
+        self._puts = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._env.close()
+
+    async def put(self, times: int) -> None:
+        """``times`` commits of one put each."""
+        for _ in range(times):
+            self._puts += 1
+            with self._env.begin(write=True) as txn:
+                txn.put(self._puts.to_bytes(8, "big"), RAW_VALUE)
+
+    def check(self, row: str) -> None:
+        """NothingMeasured unless every put is there."""
+        need(row, self._env.stat()["entries"], self._puts, "raw puts")
+
+
+def need(row: str, found: int, wanted: int, what: str) -> None:
+    """NothingMeasured unless ``found`` is ``wanted``."""
+    if found != wanted:
+        raise NothingMeasured(row, f"{found} {what}, not {wanted}")
+
+
+async def interleaved(rounds: int, *works: Callable[[], Awaitable[None]]) -> list[list[float]]:
+    """Seconds of each of ``works`` in each round, one after the other in every round. A first round is not counted."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for number in range(rounds + 1):
+        for work, taken in zip(works, seconds, strict=True):
+            started = perf_counter()
+            await work()
+            if number:
+                taken.append(perf_counter() - started)
+    return seconds
+
+
+def spread(ratios: list[float]) -> tuple[float, float, float]:
+    """Median, least and greatest."""
+    return median(ratios), min(ratios), max(ratios)
+
+
+def per_call(seconds: list[float], calls: int) -> float:
+    """The median in microseconds of one of ``calls``."""
+    return median(seconds) / calls * MICROSECONDS
+
+
+def last_transaction(store: LmdbStore) -> int:
+    """The number of the last commit, read off the two meta pages of the file; the store is not asked."""
+    with (store.path / DATA_FILE).open("rb") as data:
+        pages = data.read(_LARGEST_PAGE * 2)
+    (page_size,) = _PAD.unpack_from(pages, _META_PAGE_SIZE)
+    numbers: list[int] = [_NUMBER.unpack_from(pages, start + _META_TXNID)[0] for start in (0, page_size)]
+    return max(numbers)
