@@ -285,3 +285,12 @@ class Core:
 
     def stored_receipts(self) -> tuple[RunBoundaryReceipt, ...]:
         return tuple(self.receipts.values())
+
+
+def running(count: int = 1, settings: RuntimeSettings | None = None) -> Core:
+    """A run of ``count`` events."""
+    core = Core() if settings is None else Core(settings)
+    for _ in range(count):
+        core.accept(event())
+    core.begin()
+    return core
