@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from hashlib import sha256
+from typing import cast
 
 from ..spec.vocabulary import AbandonReason, Durability, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
 from . import commands as c
@@ -11,7 +12,7 @@ from .admitting import Prepared, inlined
 from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent, StoreCorruption
 from .ids import InputId, RunId
 from .inputs import Input
-from .outcomes import BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput
+from .outcomes import BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput, Steers
 from .records import InputRecord, RunBoundaryReceipt
 from .stepper import RUNTIMES, runtime_fields
 from .store import ResultRef
@@ -112,8 +113,8 @@ def boundary(turn: Turn, event: BoundaryApplied) -> object:
     return turn.step(c.ApplyBoundary(turn.at, receipt, event.session_snapshot, event.result, stored))
 
 
-def minted_boundary(turn: Turn, run_id: RunId, output: RunOutput) -> None:
-    """A boundary over whatever is staged, with a receipt made here."""
+def minted_boundary(turn: Turn, run_id: RunId, output: RunOutput, *, with_result: bool = False) -> RunBoundaryReceipt:
+    """A boundary over whatever is staged, with a receipt made here. The result goes with it, or with the completion."""
     staged = turn.actor.image.staged()
     snapshot = output.session_snapshot
     receipt = RunBoundaryReceipt(
@@ -124,7 +125,15 @@ def minted_boundary(turn: Turn, run_id: RunId, output: RunOutput) -> None:
         message_count=output.message_count,
         conversation_digest=None if snapshot is None else sha256(snapshot).hexdigest(),
     )
-    turn.step(c.ApplyBoundary(turn.at, receipt, snapshot))
+    turn.step(c.ApplyBoundary(turn.at, receipt, snapshot, output.result if with_result else None))
+    return receipt
+
+
+def take_steers(turn: Turn, run_id: RunId) -> Steers:
+    """Stage what may be staged of the steer lane into the current run."""
+    staged = cast("tuple[InputRecord, ...]", turn.step(c.StageMore(turn.at, run_id)))
+    inputs = tuple(given for given in map(turn.input, staged) if given is not None)
+    return Steers(inputs, staged)
 
 
 def complete_run(turn: Turn, run_id: RunId, output: RunOutput) -> RunId:

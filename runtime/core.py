@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar, cast
 
+from attrs import evolve
+
 from ..spec.commands import COMMANDS, CommandRow, Selection
 from ..spec.vocabulary import CommandName, InputState, OutcomeKind, RunEnding, RuntimeState
 from . import admission, recovery, runs
@@ -31,7 +33,12 @@ Handler = Callable[[RuntimeImage, CommandRow, C, RuntimeSettings], Delta]
 def step(image: RuntimeImage, command: Command, settings: RuntimeSettings) -> Delta:
     """What ``command`` changes. Raises a ``HoldstateError`` where it is refused; the image is as before in any case."""
     row = COMMANDS[command.name]
-    return _HANDLERS[command.name](image, row, command, settings)
+    delta = _HANDLERS[command.name](image, row, command, settings)
+    if settings.event_log and delta.stored and delta.announcements:
+        counts = delta.runtime.counts
+        counts = evolve(counts, events=counts.events + len(delta.announcements))
+        delta.runtime = evolve(delta.runtime, counts=counts)
+    return delta
 
 
 def _done(image: RuntimeImage, outcome: object) -> Delta:

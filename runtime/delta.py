@@ -6,7 +6,7 @@ from typing import final
 
 from attrs import define, field
 
-from .events import Announcement
+from .events import Announcement, EventEnvelope
 from .ids import InputId
 from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from .store import ResultRef
@@ -18,7 +18,8 @@ class Delta:
     """The new versions of what changed. Nothing in it has happened yet.
 
     ``changes`` pairs each input record with its new version, in order; ``bodies`` holds the encoded inputs to add;
-    ``stored`` is False where only volatile memory changes.
+    ``stored`` is False where only volatile memory changes; ``events`` are the announcements as the log keeps them, from
+    the building of the commit on.
     """
 
     runtime: RuntimeRecord
@@ -29,6 +30,7 @@ class Delta:
     results: list[tuple[ResultRef, bytes]] = field(factory=list)
     snapshot: bytes | None = None
     announcements: list[Announcement] = field(factory=list)
+    events: list[EventEnvelope] = field(factory=list)
     outcome: object = None
     wake: bool = False
     process: bool = False

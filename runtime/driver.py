@@ -23,9 +23,9 @@ from .actor import Actor
 from .admitting import prepare_input
 from .batches import next_due
 from .environment import Environment, RuntimeSettings
-from .events import EventEnvelope
+from .events import EventEnvelope, delivered
 from .flush import GroupCommitter, committer_of
-from .ids import EventId, InputId, RunId
+from .ids import InputId, RunId
 from .inputs import Input
 from .opening import open_runtime
 from .outcomes import (
@@ -40,6 +40,7 @@ from .outcomes import (
     RunEvent,
     RunFailed,
     RunOutput,
+    Steers,
 )
 from .records import InputRecord, RunBoundaryReceipt
 from .store import RuntimeStore
@@ -81,6 +82,10 @@ class PersistentRuntimeDriver:
         """
         if self._actor.finished is None:
             await self._committer.submit(self._actor, _nothing)
+        self.release()
+
+    def release(self) -> None:
+        """Refuse every further call, without waiting for those that are queued."""
         self._actor.close()
 
     async def __aenter__(self) -> Self:
@@ -149,6 +154,15 @@ class PersistentRuntimeDriver:
         if run is None:
             return await self._call(calls.complete_current)
         return await self._call(partial(calls.complete_run, run_id=_id_of(run), output=output or RunOutput()))
+
+    async def checkpoint(self, run: Run | RunId, output: RunOutput | None = None) -> RunBoundaryReceipt:
+        """Commit a boundary over everything staged; the run goes on. Returns the receipt that was made for it."""
+        call = partial(calls.minted_boundary, run_id=_id_of(run), output=output or RunOutput(), with_result=True)
+        return await self._call(call)
+
+    async def take_steers(self, run: Run | RunId) -> Steers:
+        """Stage the front of the steer lane into the current run, durably; what cannot join it stays queued (C15)."""
+        return await self._call(partial(calls.take_steers, run_id=_id_of(run)))
 
     async def fail_run(self, run: Run | RunId, error: str, *, recoverable: bool = True) -> None:
         """End the run badly: its inputs are tried again by the retry policy, or given up."""
@@ -312,6 +326,18 @@ class PersistentRuntimeDriver:
         """When the first lane that waits for a backoff may go on."""
         return await self._call(lambda turn: next_due(turn.actor.image))
 
+    def listen(self, listener: Callable[[list[InputRecord]], None]) -> None:
+        """Call ``listener`` after every commit with the inputs that ended in it. It must return at once and not raise."""
+        self._actor.listener = listener
+
+    async def events(self, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
+        """The log of the runtime by offset, at most ``limit`` events after the offset ``after`` (None: from 0).
+
+        It needs no claim, so a closed or fenced driver answers too. Raises ``EventsPruned`` where retention removed
+        some of those. Without ``RuntimeSettings.event_log`` nothing is added to the log.
+        """
+        return self._committer.store.load_events(self.runtime_id, after, limit)
+
     # -- volatile --------------------------------------------------------------------------------------------------
 
     def set_silent_comms_intents(self, intents: Iterable[str]) -> None:
@@ -321,10 +347,7 @@ class PersistentRuntimeDriver:
     def drain_events(self) -> list[EventEnvelope]:
         """Take the undelivered events; a gap in ``sequence`` shows what a full buffer dropped (C45)."""
         new_id, runtime_id = self._actor.environment.new_id, self._actor.runtime_id
-        return [
-            EventEnvelope(EventId(new_id()), number, runtime_id, *announcement)
-            for number, announcement in self._actor.events.drain()
-        ]
+        return [delivered(event, number, runtime_id, new_id) for number, event in self._actor.events.drain()]
 
     def take_wake_requested(self) -> bool:
         """Whether an idle runtime was asked to wake since the last call."""

@@ -21,7 +21,7 @@ class RuntimeSettings:
     """The rules of one runtime.
 
     ``max_batch`` bounds a run's inputs (1 and more), ``max_history`` the transitions kept with an input, ``max_events``
-    the undelivered events; ``debug`` checks the named invariants after every command, in time proportional to the
+    the undelivered events; ``event_log`` writes each event with the commit of its command, one row more; ``debug`` checks the named invariants after every command, in time proportional to the
     runtime.
     """
 
@@ -32,6 +32,7 @@ class RuntimeSettings:
     max_batch: int = field(default=256, validator=validators.ge(1))
     max_history: int = field(default=32, validator=validators.ge(1))
     max_events: int = field(default=10_000, validator=validators.ge(1))
+    event_log: bool = False
     debug: bool = False
 
 

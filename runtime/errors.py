@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 from uuid import UUID
 
 from ..spec.errors import HoldstateError
 from .rejections import RejectionCode
+
+if TYPE_CHECKING:
+    from .outcomes import Rejected
 
 
 @final
@@ -141,6 +144,21 @@ class InvariantViolated(HoldstateError):
         super().__init__(f"runtime {runtime_id!r}: " + "; ".join(findings))
 
 
+@final
+class EventsPruned(HoldstateError):
+    """A reader of the event log asked for events that retention removed; ``first_available`` is the first offset that
+    is left, or will be given next.
+    """
+
+    def __init__(self, runtime_id: str, first_available: int) -> None:
+        self.runtime_id = runtime_id
+        self.first_available = first_available
+        super().__init__(
+            f"runtime {runtime_id!r}: the events before offset {first_available} were pruned; go on after "
+            f"{first_available - 1}, or keep them longer (Retention.keep_events_seconds)"
+        )
+
+
 # -- stores --------------------------------------------------------------------------------------------------------
 
 
@@ -231,3 +249,43 @@ class Fenced(HoldstateError):
             f"runtime {runtime_id!r} was opened by somebody else (epoch {stored_epoch}, ours is {epoch}); "
             "this driver is finished, open the runtime anew to take it back"
         )
+
+
+# -- the service ---------------------------------------------------------------------------------------------------
+
+
+@final
+class ServiceClosed(HoldstateError):
+    """The service is closing or closed; what was accepted is in the store and goes on at the next start."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is closed; start it again to go on")
+
+
+@final
+class WaitTimedOut(HoldstateError, TimeoutError):
+    """A caller ran out of patience. The input goes on; ask again with its id or key."""
+
+    def __init__(self, input_id: UUID, seconds: float) -> None:
+        self.input_id = input_id
+        self.seconds = seconds
+        super().__init__(f"input {input_id} has not ended within {seconds:g} s; it goes on, ask again")
+
+
+@final
+class UnknownInput(HoldstateError, LookupError):
+    """There is no such input in that runtime, or retention removed it."""
+
+    def __init__(self, runtime_id: str, input_id: UUID) -> None:
+        self.runtime_id = runtime_id
+        self.input_id = input_id
+        super().__init__(f"runtime {runtime_id!r} has no input {input_id}; check both ids")
+
+
+@final
+class InputRejected(HoldstateError, ValueError):
+    """A submitted input was refused; ``rejection`` says why. Nothing was stored."""
+
+    def __init__(self, rejection: Rejected) -> None:
+        self.rejection = rejection
+        super().__init__(f"{rejection.code}: {rejection.path or 'input'}: {rejection.reason}")

@@ -20,7 +20,7 @@ from ..spec.errors import HoldstateError
 from .actor import Actor, Doubt
 from .errors import Fenced, StoreError, WrongLoop
 from .records import RuntimeRecord
-from .store import Claim, Commit, Reader, RuntimeStore, WriteResult, Written
+from .store import Claim, Reader, RuntimeStore, WriteResult, Written
 from .turn import Member, Turn
 
 LONG_COMMIT_SECONDS = 0.005
@@ -85,6 +85,10 @@ class GroupCommitter:
         self._in_flight: tuple[Group, list[Member | Opening], ThreadFuture[list[WriteResult]]] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._average_seconds = 0.0
+
+    @property
+    def store(self) -> RuntimeStore:
+        return self._store
 
     # -- what drivers call -----------------------------------------------------------------------------------------
 

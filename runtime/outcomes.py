@@ -203,3 +203,12 @@ class Run:
     inputs: tuple[Input, ...]
     records: tuple[InputRecord, ...]
     attempt: int
+
+
+@final
+@frozen
+class Steers:
+    """What a run took besides its batch: staged durably into it, in order."""
+
+    inputs: tuple[Input, ...]
+    records: tuple[InputRecord, ...]

@@ -160,8 +160,8 @@ class RunBoundaryReceipt:
 @final
 @frozen
 class Counts:
-    """How many rows a runtime has. Ended, receipts, results and keys count all there ever were; retention keeps its own
-    count.
+    """How many rows a runtime has. All but active count what there ever was; retention keeps its own count. So
+    ``events`` is the offset that the next event of the log gets.
     """
 
     active: int = 0
@@ -169,6 +169,7 @@ class Counts:
     keys: int = 0
     receipts: int = 0
     results: int = 0
+    events: int = 0
 
 
 @final

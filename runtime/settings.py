@@ -116,7 +116,11 @@ class RetryPolicy:
 @final
 @frozen
 class Retention:
-    """What stays of ended inputs: their payloads or not, and their rows for how many seconds (None: for ever)."""
+    """What stays of ended inputs: their payloads or not, and their rows for how many seconds (None: for ever).
+
+    ``keep_events_seconds`` is for the event log; its front goes, up to the first event that is younger.
+    """
 
     keep_payloads: bool = field(default=False, validator=_instance(bool))
     keep_ended_seconds: float | None = field(default=None, validator=_optional(_number(0.0, 100 * YEAR_SECONDS)))
+    keep_events_seconds: float | None = field(default=None, validator=_optional(_number(0.0, 100 * YEAR_SECONDS)))

@@ -277,4 +277,4 @@ class Stepper:
                 active -= 1
                 ended += 1
         keys = before.keys + (1 if self.key_added else 0)
-        return Counts(active, ended, keys, before.receipts + receipts, before.results + results)
+        return Counts(active, ended, keys, before.receipts + receipts, before.results + results, before.events)

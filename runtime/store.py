@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import InputKind, InputState
+from .events import EventEnvelope
 from .ids import RunId
 from .records import InputRecord, ResultSource, RunBoundaryReceipt, RuntimeRecord
 from .settings import Retention
@@ -65,6 +66,8 @@ class Commit:
     results: list[tuple[ResultRef, bytes]] = field(factory=list)
     blobs: list[tuple[str, bytes]] = field(factory=list)
     snapshot: bytes | None = None
+    events: list[EventEnvelope] = field(factory=list)
+    """For the log; their offsets end where ``runtime.counts.events`` says."""
 
 
 @final
@@ -119,12 +122,23 @@ class InputPage:
 @final
 @frozen
 class Pruned:
-    """How many rows retention removed."""
+    """How many rows retention removed. Of events that is always the front of the log."""
 
     inputs: int = 0
     keys: int = 0
     receipts: int = 0
     results: int = 0
+    events: int = 0
+
+    def plus(self, other: Pruned) -> Pruned:
+        """Both together."""
+        return Pruned(
+            self.inputs + other.inputs,
+            self.keys + other.keys,
+            self.receipts + other.receipts,
+            self.results + other.results,
+            self.events + other.events,
+        )
 
 
 @final
@@ -188,6 +202,13 @@ class Reader(Protocol):
 
     def load_session_snapshot(self, runtime_id: str) -> bytes | None: ...
 
+    def load_events(self, runtime_id: str, after: int | None, limit: int) -> tuple[EventEnvelope, ...]:
+        """The log of the runtime by offset, at most ``limit`` events after the offset ``after`` (None: from 0).
+
+        Raises ``EventsPruned`` where retention removed some of those, ``StoreCorruption`` where one is missing.
+        """
+        ...
+
     def get_blob(self, blob_id: str) -> bytes | None: ...
 
     def blob_exists(self, blob_id: str) -> bool: ...
@@ -232,6 +253,10 @@ class RuntimeStore(Protocol):
 
     def load_session_snapshot(self, runtime_id: str) -> bytes | None: ...
 
+    def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
+        """See ``Reader.load_events``."""
+        ...
+
     def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Runtimes by id in the order of their UTF-8 bytes, at most ``limit`` after ``after``."""
         ...
@@ -253,7 +278,7 @@ class RuntimeStore(Protocol):
         ...
 
     def prune(self, retention: Retention, *, now: datetime) -> Pruned:
-        """Remove ended inputs past their retention and what only they refer to."""
+        """Remove ended inputs past their retention and what only they refer to, and events past theirs."""
         ...
 
     def verify(self) -> list[Finding]:

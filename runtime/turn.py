@@ -14,6 +14,7 @@ from . import core
 from .commands import Command
 from .delta import Delta
 from .errors import StoreCorruption
+from .events import EventEnvelope, logged
 from .ids import InputId, RunId
 from .inputs import Input
 from .records import InputRecord, RunBoundaryReceipt
@@ -109,7 +110,18 @@ class Member:
             results=list(self.results.items()),
             blobs=[(blob_id, content) for blob_id, content in self.blobs.items() if blob_id in needed],
             snapshot=self.snapshot,
+            events=self._log() if self.actor.settings.event_log else [],
         )
+
+    def _log(self) -> list[EventEnvelope]:
+        """The events of all commands that write, in order. What is published later are these very ones."""
+        events: list[EventEnvelope] = []
+        for delta, _ in self.deltas:
+            if delta.stored:
+                first = delta.runtime.counts.events - len(delta.announcements)
+                delta.events = logged(delta.announcements, first, self.actor.runtime_id, self.actor.environment.new_id)
+                events += delta.events
+        return events
 
     def undo(self) -> None:
         for _, inverse in reversed(self.deltas):

@@ -1,0 +1,248 @@
+"""Many runtimes over one store: opened on demand, worked off by one executor, closed when they are idle.
+
+Commands on one runtime serialise, on two they do not wait for each other (C29). A runtime stays open while somebody
+waits for it, while it runs or waits for a backoff; of the others the least recently used are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeVar, final
+from uuid import UUID
+
+from ..spec.errors import HoldstateError
+from ..spec.vocabulary import InputState, RuntimeControl, RuntimeState
+from .driver import PersistentRuntimeDriver
+from .environment import Environment
+from .errors import InputRejected, UnknownInput
+from .executor import Executor
+from .handles import InputHandle, InputOutcome, WaitFailed, outcome_of
+from .ids import InputId, RunId
+from .inputs import Input
+from .outcomes import AcceptOutcome, CancelOutcome, Deduplicated, EndReport, RecoveryReport, Rejected, RetireReport
+from .pool import RuntimePool
+from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
+from .service_settings import ServiceSettings
+from .store import ResultRef, RuntimeStore
+
+T = TypeVar("T")
+
+
+@final
+class RuntimeService:
+    """The runtimes of one store, worked off by one executor; without an executor they are only fed and read.
+
+    Use it as an async context manager. Every method raises ``ServiceClosed`` once ``close`` has begun, and otherwise
+    what the driver's method of that name raises.
+    """
+
+    def __init__(
+        self,
+        store: RuntimeStore,
+        executor: Executor | None = None,
+        *,
+        settings: ServiceSettings | None = None,
+        environment: Environment | None = None,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._settings = settings or ServiceSettings()
+        self._pool = RuntimePool(store, executor, self._settings, environment or Environment())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self, drain_seconds: float | None = None) -> None:
+        """Take no further call, let the runs under way finish for ``drain_seconds``, then call them off, free of
+        charge.
+
+        What is queued stays in the store. Calling it again, from a second signal, calls the runs off at once.
+        """
+        await self._pool.close(self._settings.drain_seconds if drain_seconds is None else drain_seconds)
+
+    # -- inputs ----------------------------------------------------------------------------------------------------
+
+    async def ingest(self, runtime_id: str, given: Input) -> AcceptOutcome:
+        """Admit an input; durable when this returns ``Accepted``. The runtime is worked off by itself."""
+        async with self._pool.use(runtime_id) as entry:
+            return await entry.driver.accept_input(given)
+
+    async def submit(self, runtime_id: str, given: Input) -> InputHandle:
+        """Admit an input and keep a handle on it: what admission answered, and how the input ends.
+
+        A caller who comes back with the same id or key gets a handle on the input that was admitted first, also after a
+        crash. Raises ``InputRejected`` where there is nothing to wait for.
+        """
+        async with self._pool.use(runtime_id) as entry:
+            accepted = await entry.driver.accept_input(given)
+        if isinstance(accepted, Rejected):
+            raise InputRejected(accepted)
+        input_id = accepted.existing_id if isinstance(accepted, Deduplicated) else accepted.input_id
+        return InputHandle(input_id, accepted, lambda waited: self.wait(runtime_id, waited))
+
+    async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
+        """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
+        waited = input_id
+        try:
+            while True:
+                record = await self._ended(runtime_id, waited)
+                if not isinstance(record, InputRecord):
+                    return WaitFailed(input_id, record)
+                result = await self.input_result(runtime_id, waited)
+                outcome = outcome_of(record, result)
+                if not isinstance(outcome, UUID):
+                    return outcome
+                waited = InputId(outcome)
+        except HoldstateError as error:
+            return WaitFailed(input_id, error)
+
+    async def _ended(self, runtime_id: str, input_id: InputId) -> InputRecord | HoldstateError:
+        async with self._pool.use(runtime_id) as entry:
+            future = entry.waiters.future(input_id)  # before the look: an end between the two is not missed
+            try:
+                record = await entry.driver.input_record(input_id)
+                if record is None:
+                    return UnknownInput(runtime_id, input_id)
+                return record if record.is_terminal else await future
+            finally:
+                entry.waiters.forget(input_id, future)
+
+    async def cancel(self, runtime_id: str, input_id: InputId) -> CancelOutcome:
+        """Give a waiting input up."""
+        async with self._pool.use(runtime_id) as entry:
+            return await entry.driver.cancel_input(input_id)
+
+    # -- lifecycle -------------------------------------------------------------------------------------------------
+
+    async def retire(self, runtime_id: str) -> RetireReport:
+        """Take no new input for this runtime; what is queued is worked off."""
+        async with self._pool.use(runtime_id) as entry:
+            return await entry.driver.retire()
+
+    async def reset(self, runtime_id: str) -> EndReport:
+        """Give everything up and start over; refused while a run is current."""
+        async with self._pool.use(runtime_id) as entry:
+            report = await entry.driver.reset()
+            await self._pool.attach(entry.driver)
+            return report
+
+    async def recycle(self, runtime_id: str) -> RecoveryReport:
+        """Back into service with all work kept."""
+        async with self._pool.use(runtime_id) as entry:
+            report = await entry.driver.recycle_preserving_work()
+            await self._pool.attach(entry.driver)
+            return report
+
+    async def recover(self, runtime_id: str) -> RecoveryReport:
+        """Load the store again and settle what is unsettled."""
+        async with self._pool.use(runtime_id) as entry:
+            report = await entry.driver.recover()
+            await self._pool.attach(entry.driver)
+            return report
+
+    async def stop(self, runtime_id: str) -> EndReport:
+        """End the runtime, ahead of its ordinary work: the current run is called off and its inputs are abandoned."""
+        return await self._end(runtime_id, RuntimeControl.STOP, "stopped", PersistentRuntimeDriver.stop)
+
+    async def destroy(self, runtime_id: str) -> EndReport:
+        """End the runtime for good, ahead of its ordinary work."""
+        return await self._end(runtime_id, RuntimeControl.STOP, "destroyed", PersistentRuntimeDriver.destroy)
+
+    async def interrupt(self, runtime_id: str) -> bool:
+        """Call the current run off, free of charge; False when there is none."""
+        async with self._pool.use(runtime_id) as entry:
+            if entry.worker is None or entry.worker.active is None:
+                return False
+            entry.worker.interrupt("interrupted")
+            return True
+
+    async def _end(
+        self,
+        runtime_id: str,
+        control: RuntimeControl,
+        reason: str,
+        end: Callable[[PersistentRuntimeDriver], Awaitable[EndReport]],
+    ) -> EndReport:
+        async with self._pool.use(runtime_id) as entry:
+            await self._tell(runtime_id, control)
+            report = await end(entry.driver)
+            if entry.worker is not None:
+                entry.worker.interrupt(reason)
+            return report
+
+    async def _tell(self, runtime_id: str, control: RuntimeControl) -> None:
+        """Tell an executor that wants to know; what it raises changes nothing."""
+        told = getattr(self._executor, "control", None)
+        if told is None:
+            return
+        try:
+            await told(runtime_id, control)
+        except Exception as error:  # noqa: BLE001 - user code
+            self._pool.note(runtime_id, "the executor's control failed", error)
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    async def runtime_state(self, runtime_id: str) -> RuntimeState | None:
+        """The state as of the last commit; None for a runtime that was never opened. Nothing is opened for it."""
+        entry = self._pool.get(runtime_id)
+        if entry is not None:
+            return entry.driver.runtime_state
+        loaded = self._store.load_runtime(runtime_id)
+        return None if loaded is None else loaded.record.state
+
+    async def input_state(self, runtime_id: str, input_id: InputId) -> InputState | None:
+        """The state of an input, active or ended; None for an unknown one."""
+        record = await self.input_record(runtime_id, input_id)
+        return None if record is None else record.state
+
+    async def input_record(self, runtime_id: str, input_id: InputId) -> InputRecord | None:
+        """The whole record of an input, active or ended."""
+        return await self._read(
+            runtime_id,
+            lambda driver: driver.input_record(input_id),
+            lambda store: store.load_input(runtime_id, input_id),
+        )
+
+    async def find(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the input that was admitted under an idempotency key (C7)."""
+        return await self._read(
+            runtime_id,
+            lambda driver: driver.find_by_key(key),
+            lambda store: store.find_by_key(runtime_id, key),
+        )
+
+    async def input_result(self, runtime_id: str, input_id: InputId) -> bytes | None:
+        """The result of the run that consumed the input, if it gave one."""
+        record = await self.input_record(runtime_id, input_id)
+        ref = None if record is None else ResultRef.of(record)
+        return None if ref is None else self._store.load_result(runtime_id, ref)
+
+    async def load_boundary_receipt(self, runtime_id: str, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
+        """A committed boundary."""
+        return self._store.load_receipt(runtime_id, run_id, sequence)
+
+    async def load_session_snapshot(self, runtime_id: str) -> bytes | None:
+        """The latest session snapshot that a boundary committed."""
+        return self._store.load_session_snapshot(runtime_id)
+
+    async def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
+        """Every known runtime by id, open or not, at most ``limit`` after ``after``."""
+        return self._store.list_runtimes(after=after, limit=limit)
+
+    async def _read(
+        self,
+        runtime_id: str,
+        ask_driver: Callable[[PersistentRuntimeDriver], Awaitable[T]],
+        ask_store: Callable[[RuntimeStore], T],
+    ) -> T:
+        """From the open runtime, which knows ephemeral inputs too, else from the store, without opening it."""
+        if runtime_id not in self._pool:
+            return ask_store(self._store)
+        async with self._pool.use(runtime_id) as entry:
+            return await ask_driver(entry.driver)

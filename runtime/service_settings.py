@@ -1,0 +1,28 @@
+"""How a service works: bounds on what is open, under way and waited for."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import field, frozen, validators
+
+from .environment import RuntimeSettings
+
+
+@final
+@frozen
+class ServiceSettings:
+    """Runtimes share ``runtime``; sizes are counts, times are seconds.
+
+    ``max_open`` bounds the open runtimes that nothing keeps open, ``max_runs`` the runs under way at once,
+    ``run_timeout`` a run (None: unbounded), ``hang_seconds`` how long an executor may take to end after it was
+    cancelled, and
+    ``drain_seconds`` how long ``close`` waits for runs before it calls them off.
+    """
+
+    runtime: RuntimeSettings = field(factory=RuntimeSettings)
+    max_open: int = field(default=1000, validator=validators.ge(1))
+    max_runs: int = field(default=64, validator=validators.ge(1))
+    run_timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0.0)))
+    hang_seconds: float = field(default=5.0, validator=validators.ge(0.0))
+    drain_seconds: float = field(default=30.0, validator=validators.ge(0.0))
