@@ -1,7 +1,7 @@
 """What a runtime announces after a commit, and the bounded buffer that holds it until somebody asks.
 
-With ``RuntimeSettings(event_log=True)`` a command's events are written with its commit, each under an offset: an event is
-in the log exactly if its commit landed. What a command announces that commits nothing (attach, detach, and whatever
+With ``RuntimeSettings(event_log=True)`` a command's events are written with its commit, each under an offset: an event
+is in the log exactly if its commit landed. What a command announces that commits nothing (attach, detach, and whatever
 concerns ephemeral inputs alone) is in no log.
 """
 
@@ -37,8 +37,8 @@ class Announcement(NamedTuple):
 class EventEnvelope:
     """One event of one runtime.
 
-    ``sequence`` is dense per driver: a gap shows what a full buffer dropped (C45); None where the event was read from the
-    log. ``offset`` is its place in the log of the runtime, dense from 0; None where the event is in no log.
+    ``sequence`` is dense per driver: a gap shows what a full buffer dropped (C45); None where the event was read from
+    the log. ``offset`` is its place in the log of the runtime, dense from 0; None where the event is in no log.
     """
 
     event_id: EventId
@@ -61,6 +61,12 @@ def logged(
         EventEnvelope(EventId(new_id()), None, runtime_id, *announcement, offset)
         for offset, announcement in enumerate(announcements, first)
     ]
+
+
+def offset_of(event: EventEnvelope) -> int:
+    """The place of an event that is in the log."""
+    assert event.offset is not None, event
+    return event.offset
 
 
 def delivered(

@@ -254,6 +254,7 @@ def _counts(image: Image) -> Problems:
             ("keys", len(stored.keys) + pruned.keys, counts.keys),
             ("receipts", len(stored.receipts) + pruned.receipts, counts.receipts),
             ("results", stored.results + pruned.results, counts.results),
+            ("events", len(stored.events) + pruned.events, counts.events),
         ]
     for what, found, counted in rows:
         if found != counted:
@@ -261,6 +262,15 @@ def _counts(image: Image) -> Problems:
     for each in all_inputs(image):
         if each.order + (PRIORITY_SHIFT if each.order < 0 else 0) >= runtime.next_order:
             yield f"input {each.input_id} has order key {each.order}, the next one is {runtime.next_order}"
+
+
+def _log(image: Image) -> Problems:
+    stored = _stored(image)
+    first = stored.pruned.events
+    for found, offset in zip(sorted(stored.events), range(first, first + len(stored.events)), strict=True):
+        if found != offset:
+            yield f"the log has an event with offset {found} where {offset} has to be"
+            return
 
 
 _L, _R = Scope.LIVE, Scope.REST
@@ -284,6 +294,7 @@ _ROWS = (
     ("successor_exists",                       _R, _successor,  "A successor is stored."),
     ("stored_state_is_resumable",              _R, _resumable,  "The stored state is one that an open can resume."),
     ("index_equals_rows",                      _R, _index,      "The key index holds the keys of the stored inputs."),
+    ("log_has_no_gap",                         _R, _log,        "Offsets of events go on from what was pruned."),
 )
 # fmt: on
 

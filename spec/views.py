@@ -115,6 +115,8 @@ class CountsView(Protocol):
     def receipts(self) -> int: ...
     @property
     def results(self) -> int: ...
+    @property
+    def events(self) -> int: ...
 
 
 class PrunedView(Protocol):
@@ -128,6 +130,8 @@ class PrunedView(Protocol):
     def receipts(self) -> int: ...
     @property
     def results(self) -> int: ...
+    @property
+    def events(self) -> int: ...
 
 
 class RuntimeView(Protocol):
@@ -156,13 +160,16 @@ class RuntimeView(Protocol):
 @final
 @frozen
 class Stored:
-    """What only a store at rest can show of a runtime. ``results`` is how many it holds."""
+    """What only a store at rest can show of a runtime. ``results`` is how many it holds, ``events`` are the offsets of
+    its log.
+    """
 
     ended: Sequence[InputView]
     receipts: Sequence[ReceiptView]
     keys: Mapping[str, UUID]
     results: int
     pruned: PrunedView
+    events: Sequence[int] = ()
 
 
 class Image(Protocol):

@@ -26,8 +26,8 @@ from ..spec.views import Stored, View
 class StoredRuntime:
     """All rows of one runtime as they were read; nothing is assumed of them.
 
-    ``bodies`` holds the order keys that have one, ``orders`` and ``keys`` are the two indexes, ``blob_refs`` pairs a
-    digest with the order key of the input that needs it.
+    ``bodies`` holds the order keys that have one, ``orders`` and ``keys`` are the two indexes, ``events`` the offsets
+    of the log; ``blob_refs`` pairs a digest with the order key of the input that needs it.
     """
 
     record: RuntimeRecord
@@ -38,6 +38,7 @@ class StoredRuntime:
     keys: dict[str, InputId] = Factory(dict)
     receipts: list[RunBoundaryReceipt] = Factory(list)
     results: set[ResultRef] = Factory(set)
+    events: list[int] = Factory(list)
     has_snapshot: bool = False
     blob_refs: set[tuple[str, int]] = Factory(set)
     pruned: Pruned = Factory(Pruned)
@@ -78,7 +79,7 @@ def audit(runtimes: Iterable[StoredRuntime], blobs: Iterable[StoredBlob]) -> Ite
 
 
 def _invariants(stored: StoredRuntime) -> Problems:
-    rest = Stored(stored.ended, stored.receipts, stored.keys, len(stored.results), stored.pruned)
+    rest = Stored(stored.ended, stored.receipts, stored.keys, len(stored.results), stored.pruned, stored.events)
     image = View(stored.record, stored.active, rest)
     for invariant in INVARIANTS.values():
         for problem in invariant.check(image):

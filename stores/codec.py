@@ -39,35 +39,35 @@ E = TypeVar("E", bound=StrEnum)
 # -- what rows are made of -----------------------------------------------------------------------------------------
 
 
-def _named(table: Mapping[E, int]) -> dict[int, E]:
+def named(table: Mapping[E, int]) -> dict[int, E]:
     return {number: member for member, number in table.items()}
 
 
-def _named_or_none(table: Mapping[E, int]) -> dict[int, E | None]:
-    return {0: None, **_named(table)}
+def named_or_none(table: Mapping[E, int]) -> dict[int, E | None]:
+    return {0: None, **named(table)}
 
 
-def _numbered_or_none(table: Mapping[E, int]) -> dict[E | None, int]:
+def numbered_or_none(table: Mapping[E, int]) -> dict[E | None, int]:
     return {None: 0, **dict(table.items())}
 
 
-_STATE_OF: Final = _named(numbers.INPUT_STATES)
-_EVENT_OF: Final = _named(numbers.INPUT_EVENTS)
-_KIND_OF: Final = _named(numbers.INPUT_KINDS)
-_DURABILITY_OF: Final = _named(numbers.DURABILITIES)
-_LANE_OF: Final = _named(numbers.LANES)
-_BOUNDARY_OF: Final = _named(numbers.RUN_BOUNDARIES)
-_OUTCOME_OF: Final = _named_or_none(numbers.OUTCOME_KINDS)
-_REASON_OF: Final = _named_or_none(numbers.ABANDON_REASONS)
-_SOURCE_OF: Final = _named_or_none(numbers.RESULT_SOURCES)
-_ENDING_OF: Final = _named(numbers.RUN_ENDINGS)
-_RUNTIME_STATE_OF: Final = _named(numbers.RUNTIME_STATES)
-_PRE_RUN_STATE_OF: Final = _named_or_none(numbers.RUNTIME_STATES)
+_STATE_OF: Final = named(numbers.INPUT_STATES)
+_EVENT_OF: Final = named(numbers.INPUT_EVENTS)
+_KIND_OF: Final = named(numbers.INPUT_KINDS)
+_DURABILITY_OF: Final = named(numbers.DURABILITIES)
+_LANE_OF: Final = named(numbers.LANES)
+_BOUNDARY_OF: Final = named(numbers.RUN_BOUNDARIES)
+_OUTCOME_OF: Final = named_or_none(numbers.OUTCOME_KINDS)
+_REASON_OF: Final = named_or_none(numbers.ABANDON_REASONS)
+_SOURCE_OF: Final = named_or_none(numbers.RESULT_SOURCES)
+_ENDING_OF: Final = named(numbers.RUN_ENDINGS)
+_RUNTIME_STATE_OF: Final = named(numbers.RUNTIME_STATES)
+_PRE_RUN_STATE_OF: Final = named_or_none(numbers.RUNTIME_STATES)
 
-_OUTCOMES: Final = _numbered_or_none(numbers.OUTCOME_KINDS)
-_REASONS: Final = _numbered_or_none(numbers.ABANDON_REASONS)
-_SOURCES: Final = _numbered_or_none(numbers.RESULT_SOURCES)
-_PRE_RUN_STATES: Final = _numbered_or_none(numbers.RUNTIME_STATES)
+_OUTCOMES: Final = numbered_or_none(numbers.OUTCOME_KINDS)
+_REASONS: Final = numbered_or_none(numbers.ABANDON_REASONS)
+_SOURCES: Final = numbered_or_none(numbers.RESULT_SOURCES)
+_PRE_RUN_STATES: Final = numbered_or_none(numbers.RUNTIME_STATES)
 
 _DECISION_NUMBERS: Final[tuple[Mapping[Any, int], ...]] = (
     numbers.APPLY_MODES,
@@ -78,17 +78,17 @@ _DECISION_NUMBERS: Final[tuple[Mapping[Any, int], ...]] = (
     numbers.DRAIN_POLICIES,
     numbers.ROUTES,
 )
-_DECISION_OF: Final = tuple(_named(table) for table in _DECISION_NUMBERS)
+_DECISION_OF: Final = tuple(named(table) for table in _DECISION_NUMBERS)
 
-_Count = Annotated[int, Meta(ge=0)]
-_Time = Annotated[datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0)]
+Time = Annotated[datetime, Meta(tz=True)]
 _DecisionRow = tuple[int, int, int, int, int, int, int, bool, bool, int]
-_HistoryRow = tuple[_Time, int, int, int]
+_HistoryRow = tuple[Time, int, int, int]
 
 _encode = msgpack.Encoder(uuid_format="bytes").encode
 
 
-def _decoding(row: type[W], build: Callable[[W], T]) -> Callable[[bytes, bytes, bytes], T]:
+def decoding(row: type[W], build: Callable[[W], T]) -> Callable[[bytes, bytes, bytes], T]:
     """The function that turns a stored value into a record; what is not exactly such a record is StoreCorruption."""
     decode = msgpack.Decoder(row).decode
 
@@ -154,23 +154,23 @@ class _InputRow(Row, array_like=True, forbid_unknown_fields=True, gc=False):
     supersession_key: str | None
     fingerprint: Annotated[bytes, Meta(min_length=32, max_length=32)]
     decision: _DecisionRow
-    admitted_at: _Time
+    admitted_at: Time
     blobs: tuple[str, ...]
     state: int
     last_run_id: UUID | None
-    last_boundary_sequence: _Count | None
-    attempt_count: _Count
-    failure_count: _Count
-    failure_cap: _Count | None
-    recovery_count: _Count
+    last_boundary_sequence: Count | None
+    attempt_count: Count
+    failure_count: Count
+    failure_cap: Count | None
+    recovery_count: Count
     outcome_kind: int
     successor_id: UUID | None
     abandon_reason: int
     error: str | None
-    not_before: _Time | None
+    not_before: Time | None
     result_source: int
     history: tuple[_HistoryRow, ...]
-    history_dropped: _Count
+    history_dropped: Count
 
 
 def encode_input(record: InputRecord) -> bytes:
@@ -251,7 +251,7 @@ def _build_input(row: _InputRow) -> InputRecord:
     )
 
 
-decode_input: Final = _decoding(_InputRow, _build_input)
+decode_input: Final = decoding(_InputRow, _build_input)
 
 # -- runtime records -----------------------------------------------------------------------------------------------
 
@@ -262,15 +262,15 @@ class _RuntimeRow(Row, array_like=True, forbid_unknown_fields=True, gc=False):
     current_run_id: UUID | None
     pre_run_state: int
     contributors: tuple[UUID, ...]
-    boundary_count: _Count
+    boundary_count: Count
     shared_run: bool
     last_run: tuple[UUID, int] | None
-    epoch: _Count
-    revision: _Count
+    epoch: Count
+    revision: Count
     next_order: int
-    counts: tuple[_Count, _Count, _Count, _Count, _Count]
+    counts: tuple[Count, Count, Count, Count, Count, Count]
     has_snapshot: bool
-    created_at: _Time | None
+    created_at: Time | None
 
 
 def encode_runtime(record: RuntimeRecord) -> bytes:
@@ -293,7 +293,7 @@ def encode_runtime(record: RuntimeRecord) -> bytes:
             record.epoch,
             record.revision,
             record.next_order,
-            (counts.active, counts.ended, counts.keys, counts.receipts, counts.results),
+            (counts.active, counts.ended, counts.keys, counts.receipts, counts.results, counts.events),
             record.has_snapshot,
             record.created_at,
         )
@@ -320,7 +320,7 @@ def _build_runtime(row: _RuntimeRow) -> RuntimeRecord:
     )
 
 
-decode_runtime: Final = _decoding(_RuntimeRow, _build_runtime)
+decode_runtime: Final = decoding(_RuntimeRow, _build_runtime)
 
 
 class Fence(NamedTuple):
@@ -331,7 +331,7 @@ class Fence(NamedTuple):
     revision: int
 
 
-decode_fence: Final = _decoding(_RuntimeRow, lambda row: Fence(row.runtime_id, row.epoch, row.revision))
+decode_fence: Final = decoding(_RuntimeRow, lambda row: Fence(row.runtime_id, row.epoch, row.revision))
 
 # -- receipts, and the small rows ----------------------------------------------------------------------------------
 
@@ -340,8 +340,8 @@ class _ReceiptRow(Row, array_like=True, forbid_unknown_fields=True, gc=False):
     run_id: UUID
     boundary: int
     contributing_input_ids: tuple[UUID, ...]
-    sequence: _Count
-    message_count: _Count
+    sequence: Count
+    message_count: Count
     conversation_digest: str | None
 
 
@@ -370,7 +370,7 @@ def _build_receipt(row: _ReceiptRow) -> RunBoundaryReceipt:
     )
 
 
-decode_receipt: Final = _decoding(_ReceiptRow, _build_receipt)
+decode_receipt: Final = decoding(_ReceiptRow, _build_receipt)
 
 
 def encode_key(input_id: InputId, key: str) -> bytes:
@@ -378,15 +378,15 @@ def encode_key(input_id: InputId, key: str) -> bytes:
     return _encode((input_id, key))
 
 
-decode_key: Final = _decoding(tuple[UUID, str], lambda row: (InputId(row[0]), row[1]))
+decode_key: Final = decoding(tuple[UUID, str], lambda row: (InputId(row[0]), row[1]))
 
 
 def encode_pruned(pruned: Pruned) -> bytes:
     """What retention removed from a runtime so far."""
-    return _encode((pruned.inputs, pruned.keys, pruned.receipts, pruned.results))
+    return _encode((pruned.inputs, pruned.keys, pruned.receipts, pruned.results, pruned.events))
 
 
-decode_pruned: Final = _decoding(tuple[_Count, _Count, _Count, _Count], lambda row: Pruned(*row))
+decode_pruned: Final = decoding(tuple[Count, Count, Count, Count, Count], lambda row: Pruned(*row))
 
 
 def encode_number(number: int) -> bytes:
@@ -394,4 +394,4 @@ def encode_number(number: int) -> bytes:
     return _encode(number)
 
 
-decode_number: Final = _decoding(int, lambda number: number)
+decode_number: Final = decoding(int, lambda number: number)

@@ -11,6 +11,7 @@ from ..spec.vocabulary import (
     ConsumePoint,
     DrainPolicy,
     Durability,
+    EventCode,
     InputEvent,
     InputKind,
     InputState,
@@ -75,6 +76,30 @@ RUNTIME_STATES: Final = {
     RuntimeState.DESTROYED: 5,
 }
 """Without the states that are never stored: initializing, attached, recovering."""
+ANNOUNCED_STATES: Final = {
+    **RUNTIME_STATES,
+    RuntimeState.INITIALIZING: 6,
+    RuntimeState.ATTACHED: 7,
+    RuntimeState.RECOVERING: 8,
+}
+"""What events say of a runtime, which may be any state."""
+EVENT_CODES: Final = {
+    EventCode.INPUT_ACCEPTED: 1,
+    EventCode.INPUT_STAGED: 2,
+    EventCode.INPUT_ROLLED_BACK: 3,
+    EventCode.INPUT_APPLIED: 4,
+    EventCode.INPUT_CONSUMED: 5,
+    EventCode.INPUT_SUPERSEDED: 6,
+    EventCode.INPUT_COALESCED: 7,
+    EventCode.INPUT_ABANDONED: 8,
+    EventCode.INPUT_RECOVERED: 9,
+    EventCode.RUN_STARTED: 10,
+    EventCode.RUN_BOUNDARY_APPLIED: 11,
+    EventCode.RUN_COMPLETED: 12,
+    EventCode.RUN_FAILED: 13,
+    EventCode.RUN_CANCELLED: 14,
+    EventCode.RUNTIME_STATE_CHANGED: 15,
+}
 RUN_ENDINGS: Final = {
     RunEnding.COMPLETED: 1,
     RunEnding.FAILED: 2,

@@ -6,32 +6,47 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import merge
+from itertools import islice
 from types import TracebackType
 from typing import Final, TypeVar, final
 from uuid import UUID
 
 import lmdb
 
-from ..runtime.errors import StoreCorruption
+from ..runtime.errors import EventsPruned, StoreCorruption
+from ..runtime.events import EventEnvelope
 from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
-from ..runtime.store import InputFilter, InputPage, LoadedRuntime, ResultRef
-from .codec import Fence, decode_fence, decode_input, decode_key, decode_number, decode_receipt, decode_runtime
+from ..runtime.store import InputFilter, InputPage, LoadedRuntime, Pruned, ResultRef
+from .codec import (
+    Fence,
+    decode_fence,
+    decode_input,
+    decode_key,
+    decode_number,
+    decode_pruned,
+    decode_receipt,
+    decode_runtime,
+)
 from .codec_envelope import row_name, unseal
+from .codec_events import decode_event
 from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
     ACTIVE,
     BLOBS,
     BODIES,
     ENDED,
+    EVENTS,
     KEYS,
     NAMES,
     ORDERS,
+    PRUNED,
     RECEIPTS,
     RESULTS,
     RUNTIMES,
     SNAPSHOTS,
     Rows,
     blob_key,
+    event_key,
     idempotency_key,
     input_key,
     order_key,
@@ -174,6 +189,26 @@ class LmdbReader:
     def load_session_snapshot(self, runtime_id: str) -> bytes | None:
         """The latest session snapshot."""
         return self._read(runtime_id, SNAPSHOTS, lambda prefix: prefix, unseal)
+
+    def load_events(self, runtime_id: str, after: int | None, limit: int) -> tuple[EventEnvelope, ...]:
+        """Some of the log of a runtime, which has no gap."""
+        prefix = self.prefix(runtime_id)
+        record = None if prefix is None else self.record_at(prefix, runtime_id)
+        first = 0 if after is None else max(after + 1, 0)
+        if prefix is None or record is None or first >= record.counts.events or limit < 1:
+            return ()
+        dropped = (self._rows.read(PRUNED, prefix, decode_pruned) or Pruned()).events
+        if first < dropped:
+            raise EventsPruned(runtime_id, dropped)
+        wanted = range(first, min(first + limit, record.counts.events))
+        rows = islice(self._rows.scan(EVENTS, prefix, event_key(prefix, first)), len(wanted))
+        found = [decode_event(EVENTS, *row) for row in rows]
+        missing = next((offset for offset, event in zip(wanted, found, strict=False) if event.offset != offset), None)
+        if missing is None and len(found) < len(wanted):
+            missing = wanted[len(found)]
+        if missing is not None:
+            raise StoreCorruption(f"runtime {runtime_id!r}", f"event {missing} of its log is missing")
+        return tuple([event.envelope(runtime_id) for event in found])
 
     def _read(
         self,

@@ -1,4 +1,4 @@
-"""What leaves an LMDB store: ended inputs past their retention, what only they refer to, and blobs that nobody needs.
+"""What leaves an LMDB store: ended inputs and events past their retention, what only they refer to, unneeded blobs.
 
 Plans are made on a snapshot and carried out in bounded transactions. That is safe because what a plan names is frozen:
 an ended input never changes, and a run that is over never becomes current again.
@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import takewhile
 from typing import Final, TypeVar
 from uuid import UUID
 
 from ..runtime.errors import StoreCorruption
 from ..runtime.records import InputRecord
+from ..runtime.settings import Retention
 from ..runtime.store import Pruned
 from .codec import decode_input, decode_number, decode_pruned, decode_receipt, decode_runtime, encode_pruned
 from .codec_envelope import row_name
+from .codec_events import decode_event
 from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,
     BLOBS,
     ENDED,
+    EVENTS,
     KEYS,
     NAMES,
     NOBODY,
@@ -44,6 +48,7 @@ T = TypeVar("T")
 
 _INPUTS_AT_ONCE: Final = 500
 _RUNS_AT_ONCE: Final = 100
+_EVENTS_AT_ONCE: Final = 1000
 _BLOBS_AT_ONCE: Final = 100
 
 
@@ -61,33 +66,46 @@ def sweep_step(rows: Rows, after: bytes) -> tuple[int, bytes | None]:
     return swept, digests[-1] + b"\0" if len(digests) == _BLOBS_AT_ONCE else None
 
 
-def prune_store(environment: StoreEnvironment, keep_seconds: float, now: datetime) -> Pruned:
+def prune_store(environment: StoreEnvironment, retention: Retention, now: datetime) -> Pruned:
     """Prune every runtime; returns how many rows went in all."""
-    before = now - timedelta(seconds=keep_seconds)
     with environment.reading() as rows:
         prefixes = [ordinal_prefix(decode_number(NAMES, *row)) for row in rows.scan(NAMES, b"")]
     total = Pruned()
     for prefix in prefixes:
-        with environment.reading() as rows:
-            orders = _doomed_inputs(rows, prefix, before)
-        for some in _chunks(orders, _INPUTS_AT_ONCE):
-            total = _add(total, environment.write(partial(_remove_inputs, prefix=prefix, orders=some), releases=True))
-        with environment.reading() as rows:
-            runs = _doomed_runs(rows, prefix)
-        for some_runs in _chunks(runs, _RUNS_AT_ONCE):
-            total = _add(total, environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs), releases=True))
+        if retention.keep_ended_seconds is not None:
+            before = now - timedelta(seconds=retention.keep_ended_seconds)
+            total = total.plus(_prune_inputs(environment, prefix, before))
+        if retention.keep_events_seconds is not None:
+            before = now - timedelta(seconds=retention.keep_events_seconds)
+            total = total.plus(_prune_events(environment, prefix, before))
+    return total
+
+
+def _prune_inputs(environment: StoreEnvironment, prefix: bytes, before: datetime) -> Pruned:
+    total = Pruned()
+    with environment.reading() as rows:
+        orders = _doomed_inputs(rows, prefix, before)
+    for some in _chunks(orders, _INPUTS_AT_ONCE):
+        total = total.plus(environment.write(partial(_remove_inputs, prefix=prefix, orders=some), releases=True))
+    with environment.reading() as rows:
+        runs = _doomed_runs(rows, prefix)
+    for some_runs in _chunks(runs, _RUNS_AT_ONCE):
+        total = total.plus(environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs), releases=True))
+    return total
+
+
+def _prune_events(environment: StoreEnvironment, prefix: bytes, before: datetime) -> Pruned:
+    total = Pruned()
+    with environment.reading() as rows:
+        doomed = _doomed_events(rows, prefix, before)
+    for some in _chunks(doomed, _EVENTS_AT_ONCE):
+        total = total.plus(environment.write(partial(_remove_events, prefix=prefix, keys=some), releases=True))
     return total
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _add(one: Pruned, other: Pruned) -> Pruned:
-    return Pruned(
-        one.inputs + other.inputs, one.keys + other.keys, one.receipts + other.receipts, one.results + other.results
-    )
 
 
 def _ended_at(record: InputRecord) -> datetime:
@@ -175,9 +193,21 @@ def _remove_runs(rows: Rows, prefix: bytes, runs: Iterable[UUID]) -> Pruned:
     return _count(rows, prefix, Pruned(receipts=counts[0], results=counts[1]))
 
 
+def _doomed_events(rows: Rows, prefix: bytes, before: datetime) -> list[bytes]:
+    """Keys of the front of the log, up to the first event that is not older. What goes first is in front of the rest,
+    so a crash in between leaves a log without a gap.
+    """
+    older = takewhile(lambda row: decode_event(EVENTS, *row).announcement.at < before, rows.scan(EVENTS, prefix))
+    return [key for key, _ in older]
+
+
+def _remove_events(rows: Rows, prefix: bytes, keys: Iterable[bytes]) -> Pruned:
+    return _count(rows, prefix, Pruned(events=sum([rows.delete(EVENTS, key) for key in keys])))
+
+
 def _count(rows: Rows, prefix: bytes, pruned: Pruned) -> Pruned:
     """Add to the count that is kept of what was removed, in the same transaction."""
     if pruned != Pruned():
         so_far = rows.read(PRUNED, prefix, decode_pruned) or Pruned()
-        rows.put(PRUNED, prefix, encode_pruned(_add(so_far, pruned)))
+        rows.put(PRUNED, prefix, encode_pruned(so_far.plus(pruned)))
     return pruned

@@ -32,6 +32,7 @@ SNAPSHOTS: Final = b"snapshots"
 BLOBS: Final = b"blobs"
 BLOB_REFS: Final = b"blob_refs"
 PRUNED: Final = b"pruned"
+EVENTS: Final = b"events"
 
 TABLES: Final = (
     META,
@@ -48,6 +49,7 @@ TABLES: Final = (
     BLOBS,
     BLOB_REFS,
     PRUNED,
+    EVENTS,
 )
 
 STORE_FORMAT: Final = 1
@@ -97,6 +99,11 @@ def run_prefix(prefix: bytes, run_id: UUID) -> bytes:
 def receipt_key(prefix: bytes, run_id: UUID, sequence: int) -> bytes:
     """The key of a receipt, by sequence up to 2**64 - 1."""
     return prefix + run_id.bytes + sequence.to_bytes(8, "big")
+
+
+def event_key(prefix: bytes, offset: int) -> bytes:
+    """The key of an event of the log, by offset up to 2**64 - 1."""
+    return prefix + offset.to_bytes(8, "big")
 
 
 def result_key(prefix: bytes, ref: ResultRef) -> bytes:

@@ -14,6 +14,7 @@ from typing import Final, Self, final
 from uuid import UUID
 
 from ..runtime.errors import StoreError
+from ..runtime.events import EventEnvelope
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.settings import Retention
 from ..runtime.store import (
@@ -184,10 +185,10 @@ class LmdbStore:
             after = more
 
     def prune(self, retention: Retention, *, now: datetime) -> Pruned:
-        """Remove ended inputs past their retention and what only they refer to. A successor outlives who names it."""
-        if retention.keep_ended_seconds is None:
-            return Pruned()
-        return prune_store(self._environment, retention.keep_ended_seconds, now)
+        """Remove ended inputs past their retention and what only they refer to, and events past theirs. A successor
+        outlives who names it.
+        """
+        return prune_store(self._environment, retention, now)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -227,6 +228,11 @@ class LmdbStore:
         """The latest session snapshot."""
         with self._reader() as reader:
             return reader.load_session_snapshot(runtime_id)
+
+    def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
+        """The log of a runtime by offset, at most ``limit`` events after the offset ``after``."""
+        with self._reader() as reader:
+            return reader.load_events(runtime_id, after, limit)
 
     def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Runtimes by id in the order of their UTF-8 bytes, at most ``limit`` after ``after``."""

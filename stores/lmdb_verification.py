@@ -14,6 +14,7 @@ from ..runtime.store import Finding, Pruned, ResultRef
 from .audit import StoredBlob, StoredRuntime, audit
 from .codec import decode_input, decode_key, decode_number, decode_pruned, decode_receipt, decode_runtime
 from .codec_envelope import row_name, unseal
+from .codec_events import decode_event
 from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,
@@ -21,6 +22,7 @@ from .lmdb_rows import (
     BODIES,
     DIGEST_BYTES,
     ENDED,
+    EVENTS,
     KEYS,
     META,
     NAMES,
@@ -33,6 +35,7 @@ from .lmdb_rows import (
     SNAPSHOTS,
     Rows,
     blob_name,
+    event_key,
     idempotency_key,
     order_key,
     order_of,
@@ -43,7 +46,7 @@ from .lmdb_rows import (
 
 T = TypeVar("T")
 
-_OF_RUNTIMES: Final = (RUNTIMES, ACTIVE, ENDED, BODIES, ORDERS, KEYS, RECEIPTS, RESULTS, SNAPSHOTS, PRUNED)
+_OF_RUNTIMES: Final = (RUNTIMES, ACTIVE, ENDED, BODIES, ORDERS, KEYS, RECEIPTS, RESULTS, SNAPSHOTS, PRUNED, EVENTS)
 
 
 def verify_store(rows: Rows) -> Iterator[Finding]:
@@ -124,6 +127,7 @@ class _StoreReading:
         stored.keys = self._keys(prefix)
         stored.receipts = self._receipts(prefix)
         stored.results = {ref for key, _ in self._all(RESULTS, prefix, unseal) for ref in self._refs_of(prefix, key)}
+        stored.events = self._events(prefix)
         stored.has_snapshot = any(True for _ in self._all(SNAPSHOTS, prefix, unseal))
         stored.blob_refs = self._refs[prefix]
         stored.pruned = next((pruned for _, pruned in self._all(PRUNED, prefix, decode_pruned)), Pruned())
@@ -147,6 +151,13 @@ class _StoreReading:
         for key, receipt in self._all(RECEIPTS, prefix, decode_receipt):
             self._placed(RECEIPTS, key, receipt_key(prefix, receipt.run_id, receipt.sequence))
             found.append(receipt)
+        return found
+
+    def _events(self, prefix: bytes) -> list[int]:
+        found = []
+        for key, event in self._all(EVENTS, prefix, decode_event):
+            self._placed(EVENTS, key, event_key(prefix, event.offset))
+            found.append(event.offset)
         return found
 
     def _refs_of(self, prefix: bytes, key: bytes) -> Iterator[ResultRef]:

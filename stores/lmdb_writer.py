@@ -11,11 +11,13 @@ from typing import final
 from attrs import Factory, define, frozen
 
 from ..runtime.errors import Fenced, StoreError
+from ..runtime.events import offset_of
 from ..runtime.records import InputRecord
 from ..runtime.store import Claim, Commit, InputWrite, WriteResult, Written
 from ..spec.errors import HoldstateError
 from .codec import decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
 from .codec_envelope import seal
+from .codec_events import encode_event
 from .lmdb_reader import LmdbReader
 from .lmdb_rows import (
     ACTIVE,
@@ -23,6 +25,7 @@ from .lmdb_rows import (
     BLOBS,
     BODIES,
     ENDED,
+    EVENTS,
     FIRST_ORDINAL,
     KEYS,
     META,
@@ -35,6 +38,7 @@ from .lmdb_rows import (
     SNAPSHOTS,
     Rows,
     blob_key,
+    event_key,
     idempotency_key,
     input_key,
     order_key,
@@ -95,6 +99,10 @@ def draft(prefix: bytes, commit: Commit) -> Draft:
         made.put(RECEIPTS, key, encode_receipt(receipt))
     for ref, result in commit.results:
         made.put(RESULTS, result_key(prefix, ref), result)
+    for event in commit.events:
+        place = event_key(prefix, offset_of(event))
+        made.unexpected.append((EVENTS, place, "event", event.offset))
+        made.put(EVENTS, place, encode_event(event))
     if commit.snapshot is not None:
         made.put(SNAPSHOTS, prefix, commit.snapshot)
     for blob_id, content in commit.blobs:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import takewhile
 from uuid import UUID
 
 from ..runtime.records import InputRecord, RuntimeRecord
+from ..runtime.settings import Retention
 from ..runtime.store import Pruned
 from .memory_tables import RuntimeRows, Tables, Undo
 
 
-def add_pruned(one: Pruned, other: Pruned) -> Pruned:
-    """Both together."""
-    return Pruned(
-        one.inputs + other.inputs, one.keys + other.keys, one.receipts + other.receipts, one.results + other.results
-    )
-
-
-def prune_runtime(tables: Tables, runtime_id: str, keep_seconds: float, now: datetime, undo: Undo) -> Pruned:
+def prune_runtime(tables: Tables, runtime_id: str, retention: Retention, now: datetime, undo: Undo) -> Pruned:
     """Remove what is past its retention from one runtime; the runtime record stays as it is."""
+    pruned = Pruned()
+    if retention.keep_ended_seconds is not None:
+        pruned = _prune_inputs(tables, runtime_id, now - timedelta(seconds=retention.keep_ended_seconds), undo)
+    if retention.keep_events_seconds is not None:
+        events = _prune_events(tables.rows[runtime_id], now - timedelta(seconds=retention.keep_events_seconds), undo)
+        pruned = pruned.plus(Pruned(events=events))
+    if pruned != Pruned():
+        undo.put(tables.pruned, runtime_id, tables.pruned.get(runtime_id, Pruned()).plus(pruned))
+    return pruned
+
+
+def _prune_events(rows: RuntimeRows, before: datetime, undo: Undo) -> int:
+    """Drop the front of the log, up to the first event that is not older."""
+    doomed = [offset for offset, _ in takewhile(lambda row: row[1].at < before, rows.events.items())]
+    for offset in doomed:
+        undo.drop(rows.events, offset)
+    return len(doomed)
+
+
+def _prune_inputs(tables: Tables, runtime_id: str, before: datetime, undo: Undo) -> Pruned:
     rows = tables.rows[runtime_id]
-    doomed = _doomed_inputs(rows, now - timedelta(seconds=keep_seconds))
+    doomed = _doomed_inputs(rows, before)
     keys = 0
     for record in doomed:
         tables.drop_body(runtime_id, record, undo)
@@ -30,10 +45,7 @@ def prune_runtime(tables: Tables, runtime_id: str, keep_seconds: float, now: dat
             undo.drop(rows.keys, record.admission.idempotency_key)
             keys += 1
     receipts, results = _prune_runs(rows, tables.records[runtime_id], undo)
-    pruned = Pruned(len(doomed), keys, receipts, results)
-    if pruned != Pruned():
-        undo.put(tables.pruned, runtime_id, add_pruned(tables.pruned.get(runtime_id, Pruned()), pruned))
-    return pruned
+    return Pruned(len(doomed), keys, receipts, results)
 
 
 def _doomed_inputs(rows: RuntimeRows, before: datetime) -> list[InputRecord]:

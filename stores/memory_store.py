@@ -13,6 +13,7 @@ from typing import Self, final
 from uuid import UUID
 
 from ..runtime.errors import StoreClosed, StoreCorruption
+from ..runtime.events import EventEnvelope
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.settings import Retention
 from ..runtime.store import (
@@ -31,7 +32,7 @@ from ..runtime.store import (
 )
 from ..spec.errors import HoldstateError
 from .audit import StoredBlob, StoredRuntime, audit
-from .memory_retention import add_pruned, prune_runtime
+from .memory_retention import prune_runtime
 from .memory_tables import RuntimeRows, Tables, Undo
 
 
@@ -143,14 +144,13 @@ class MemoryStore:
             return tables.drop_unreferenced(tuple(tables.blobs), undo)
 
     def prune(self, retention: Retention, *, now: datetime) -> Pruned:
-        """Remove ended inputs past their retention and what only they refer to. A successor outlives who names it."""
+        """Remove ended inputs past their retention and what only they refer to, and events past theirs. A successor
+        outlives who names it.
+        """
         total = Pruned()
-        if retention.keep_ended_seconds is None:
-            return total
         with self._writing() as (tables, undo):
             for runtime_id in tables.records:
-                pruned = prune_runtime(tables, runtime_id, retention.keep_ended_seconds, now, undo)
-                total = add_pruned(total, pruned)
+                total = total.plus(prune_runtime(tables, runtime_id, retention, now, undo))
         return total
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -216,6 +216,11 @@ class MemoryStore:
         """The latest session snapshot."""
         with self._open() as tables:
             return tables.snapshots.get(runtime_id)
+
+    def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
+        """The log of a runtime by offset, at most ``limit`` events after the offset ``after``."""
+        with self._open() as tables:
+            return tables.events(runtime_id, after, limit)
 
     def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Runtimes by id in the order of their UTF-8 bytes (which is that of their code points)."""
@@ -307,6 +312,7 @@ def _stored_runtime(tables: Tables, runtime_id: str) -> StoredRuntime:
         keys=dict(rows.keys),
         receipts=list(rows.receipts.values()),
         results=set(rows.results),
+        events=list(rows.events),
         has_snapshot=runtime_id in tables.snapshots,
         blob_refs={
             (digest, order) for digest, users in tables.refs.items() for owner, order in users if owner == runtime_id

@@ -9,7 +9,8 @@ from uuid import UUID
 from attrs import Factory, define
 from sortedcontainers import SortedDict
 
-from ..runtime.errors import Fenced, StoreCorruption, StoreError
+from ..runtime.errors import EventsPruned, Fenced, StoreCorruption, StoreError
+from ..runtime.events import EventEnvelope, offset_of
 from ..runtime.ids import InputId
 from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.store import Claim, Commit, InputWrite, LoadedRuntime, Pruned, ResultRef
@@ -65,6 +66,7 @@ class RuntimeRows:
     keys: dict[str, InputId] = Factory(dict)
     receipts: SortedDict[tuple[UUID, int], RunBoundaryReceipt] = Factory(SortedDict)
     results: dict[ResultRef, bytes] = Factory(dict)
+    events: SortedDict[int, EventEnvelope] = Factory(SortedDict)
 
     def find(self, input_id: UUID) -> InputRecord | None:
         order = self.orders.get(input_id)
@@ -111,6 +113,22 @@ class Tables:
         in_flight = {item.last_run_id for item in inputs if item.state in IN_FLIGHT_STATES}
         runs = sorted(run_id for run_id in in_flight if run_id is not None)
         return LoadedRuntime(record, inputs, tuple(receipt for run in runs for receipt in rows.receipts_of(run)))
+
+    def events(self, runtime_id: str, after: int | None, limit: int) -> tuple[EventEnvelope, ...]:
+        """Some of the log of a runtime, which has no gap."""
+        record = self.records.get(runtime_id)
+        first = 0 if after is None else max(after + 1, 0)
+        if record is None or first >= record.counts.events or limit < 1:
+            return ()
+        dropped = self.pruned.get(runtime_id, Pruned()).events
+        if first < dropped:
+            raise EventsPruned(runtime_id, dropped)
+        wanted = range(first, min(first + limit, record.counts.events))
+        stored = self.rows[runtime_id].events
+        missing = next((offset for offset in wanted if offset not in stored), None)
+        if missing is not None:
+            raise StoreCorruption(f"runtime {runtime_id!r}", f"event {missing} of its log is missing")
+        return tuple(stored[offset] for offset in wanted)
 
     # -- one member of a group -----------------------------------------------------------------------------------
 
@@ -165,9 +183,16 @@ class Tables:
                 raise _refused(
                     commit, f"input {admission.input_id} refers to the blob {missing[0]}, which is not stored"
                 )
+        self._check_additions(commit, rows)
+
+    @staticmethod
+    def _check_additions(commit: Commit, rows: RuntimeRows) -> None:
         for receipt in commit.receipts:
             if (receipt.run_id, receipt.sequence) in rows.receipts:
                 raise _refused(commit, f"receipt {receipt.sequence} of run {receipt.run_id} is stored already")
+        for event in commit.events:
+            if event.offset in rows.events:
+                raise _refused(commit, f"event {event.offset} is stored already")
 
     def write(self, commit: Commit, undo: Undo) -> None:
         """Write a commit that was decided."""
@@ -185,6 +210,8 @@ class Tables:
             undo.put(rows.receipts, (receipt.run_id, receipt.sequence), receipt)
         for ref, result in commit.results:
             undo.put(rows.results, ref, result)
+        for event in commit.events:
+            undo.put(rows.events, offset_of(event), event)
         if commit.snapshot is not None:
             undo.put(self.snapshots, runtime_id, commit.snapshot)
         self.drop_unreferenced((digest for digest, _ in commit.blobs), undo)

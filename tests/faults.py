@@ -22,6 +22,7 @@ from uuid import UUID
 from attrs import define, field, frozen
 
 from holdstate.runtime.errors import StoreError
+from holdstate.runtime.events import EventEnvelope
 from holdstate.runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from holdstate.runtime.settings import Retention
 from holdstate.runtime.store import (
@@ -178,6 +179,9 @@ class FaultyStore:
 
     def load_session_snapshot(self, runtime_id: str) -> bytes | None:
         return self._read(lambda: self.inner.load_session_snapshot(runtime_id))
+
+    def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
+        return self._read(lambda: self.inner.load_events(runtime_id, after, limit))
 
     def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         return self._read(lambda: self.inner.list_runtimes(after=after, limit=limit))

@@ -106,7 +106,8 @@ STORED = Stored(
     receipts=(FIRST_RECEIPT, SECOND_RECEIPT),
     keys={"k1": input_id(1), "k3": input_id(3)},
     results=1,
-    pruned=Pruned(inputs=2, keys=1, receipts=3, results=4),
+    pruned=Pruned(inputs=2, keys=1, receipts=3, results=4, events=1),
+    events=(1, 2, 3),
 )
 RUNNING_RECORD = RuntimeRecord(
     "runtime",
@@ -118,7 +119,7 @@ RUNNING_RECORD = RuntimeRecord(
     epoch=3,
     revision=20,
     next_order=11,
-    counts=Counts(active=5, ended=6, keys=3, receipts=5, results=5),
+    counts=Counts(active=5, ended=6, keys=3, receipts=5, results=5, events=4),
 )
 RUNNING = View(
     RUNNING_RECORD,

@@ -270,6 +270,7 @@ class _NothingPruned:
     keys: int = 0
     receipts: int = 0
     results: int = 0
+    events: int = 0
 
 
 def _only_ended(ended: list[Any]) -> Stored:

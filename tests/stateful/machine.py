@@ -451,7 +451,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule()
     def drain(self) -> None:
         assert self.driver is not None
-        numbers = [event.sequence for event in self.driver.drain_events()]
+        numbers = [number for event in self.driver.drain_events() if (number := event.sequence) is not None]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
 
     @precondition(lambda self: self.driver is not None and self.store.plan.write is None)

@@ -53,7 +53,8 @@ def sound() -> StoredRuntime:
         receipts=[FIRST_RECEIPT, SECOND_RECEIPT],
         results={ResultRef(run_id(1), 0)},
         blob_refs={(BLOB, 9)},
-        pruned=Pruned(inputs=2, keys=1, receipts=3, results=4),
+        pruned=Pruned(inputs=2, keys=1, receipts=3, results=4, events=1),
+        events=[3, 1, 2],
     )
 
 

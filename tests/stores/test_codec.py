@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdstate.runtime.errors import StoreCorruption, StoreTooNew
-from holdstate.runtime.ids import InputId, RunId
+from holdstate.runtime.events import EventEnvelope
+from holdstate.runtime.ids import EventId, InputId, RunId
 from holdstate.runtime.records import (
     Admission,
     Counts,
@@ -26,12 +27,14 @@ from holdstate.runtime.records import (
     ResultSource,
     RunBoundaryReceipt,
     RuntimeRecord,
+    TerminalOutcome,
 )
 from holdstate.runtime.store import Pruned
 from holdstate.spec import vocabulary as words
 from holdstate.spec.policy import PolicyDecision
-from holdstate.stores import codec, codec_numbers
+from holdstate.stores import codec, codec_events, codec_numbers
 from holdstate.stores.codec_envelope import ROW_FORMAT, seal, unseal
+from holdstate.stores.codec_events import encode_event
 
 from .builders import START, Books
 
@@ -125,7 +128,7 @@ RUNTIMES = st.builds(
     COUNTS,
     COUNTS,
     st.integers(1, 2**62),
-    st.builds(Counts, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS),
+    st.builds(Counts, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS),
     st.booleans(),
     st.none() | TIMES,
 )
@@ -161,7 +164,7 @@ def test_a_receipt_is_read_as_it_was_written(receipt: RunBoundaryReceipt) -> Non
     assert codec.decode_receipt(b"receipts", b"key", value) == receipt
 
 
-@given(IDS, TEXTS, st.integers(-(2**63), 2**64 - 1), st.builds(Pruned, COUNTS, COUNTS, COUNTS, COUNTS))
+@given(IDS, TEXTS, st.integers(-(2**63), 2**64 - 1), st.builds(Pruned, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS))
 def test_small_rows_are_read_as_they_were_written(input_id: InputId, key: str, number: int, pruned: Pruned) -> None:
     """Entries of the key index, numbers and prune counts survive."""
     assert codec.decode_key(b"t", b"k", seal(b"t", b"k", codec.encode_key(input_id, key))) == (input_id, key)
@@ -237,6 +240,33 @@ def test_numbers_of_enumerations_are_pinned() -> None:
             "failed": 7,
         },
         "RUNTIME_STATES": {"idle": 1, "running": 2, "retired": 3, "stopped": 4, "destroyed": 5},
+        "ANNOUNCED_STATES": {
+            "idle": 1,
+            "running": 2,
+            "retired": 3,
+            "stopped": 4,
+            "destroyed": 5,
+            "initializing": 6,
+            "attached": 7,
+            "recovering": 8,
+        },
+        "EVENT_CODES": {
+            "input.accepted": 1,
+            "input.staged": 2,
+            "input.rolled_back": 3,
+            "input.applied": 4,
+            "input.consumed": 5,
+            "input.superseded": 6,
+            "input.coalesced": 7,
+            "input.abandoned": 8,
+            "input.recovered": 9,
+            "run.started": 10,
+            "run.boundary_applied": 11,
+            "run.completed": 12,
+            "run.failed": 13,
+            "run.cancelled": 14,
+            "runtime.state_changed": 15,
+        },
         "RUN_ENDINGS": {"completed": 1, "failed": 2, "cancelled": 3, "stopped": 4, "destroyed": 5, "recovered": 6},
         "INPUT_KINDS": {
             "prompt": 1,
@@ -273,7 +303,7 @@ def test_the_documented_numbers_are_the_real_ones(project_root: Path) -> None:
     """docs/storage-format.md lists every number of every enumeration, and no other."""
     page = (project_root / "docs" / "storage-format.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [a-z ]+ \| (1 .*) \|$", page, re.MULTILINE)
-    documented = sorted(", ".join(re.findall(r"\d+ \w+", row)) for row in rows)
+    documented = sorted(", ".join(re.findall(r"\d+ [\w.]+", row)) for row in rows)
     real = sorted(
         ", ".join(f"{number} {member}" for member, number in table.items())
         for name, table in vars(codec_numbers).items()
@@ -293,8 +323,12 @@ def test_bytes_of_a_record_are_pinned() -> None:
     fingerprint = record.admission.fingerprint.hex()
     admission = f"{input_id}0701010101c3c3a16bc0c420{fingerprint}9a01010204010101c3c301{time}90"
     assert codec.encode_input(record).hex() == f"dc001d{admission}02c0c00000c00000c000c0c0009194{time}01020100"
-    assert codec.encode_runtime(runtime).hex() == "9ea17201c0009000c2c001020195" + "00" * 5 + "c2" + time
+    assert codec.encode_runtime(runtime).hex() == "9ea17201c0009000c2c001020196" + "00" * 6 + "c2" + time
     assert codec.encode_receipt(receipt).hex() == "96" + input_id + "0191" + input_id + "0102a164"
+    outcome = TerminalOutcome(words.OutcomeKind.ABANDONED, None, words.AbandonReason.CANCELLED, "e")
+    code, state = words.EventCode.INPUT_ABANDONED, words.RuntimeState.ATTACHED
+    event = EventEnvelope(EventId(record.input_id), None, "r", code, START, record.input_id, None, state, outcome, 7)
+    assert encode_event(event).hex() == f"98{input_id}0708{time}{input_id}c007" + "9404c005a165"
     assert seal(b"active", b"key", b"payload").hex() == "017a469fe9" + b"payload".hex()
 
 
@@ -309,6 +343,8 @@ def test_rows_hold_every_field_of_their_records() -> None:
     ]
     assert list(codec._RuntimeRow.__struct_fields__) == names(RuntimeRecord)
     assert list(codec._ReceiptRow.__struct_fields__) == names(RunBoundaryReceipt)
+    in_key_or_volatile = {"runtime_id", "sequence"}
+    assert set(codec_events._EventRow.__struct_fields__) == set(names(EventEnvelope)) - in_key_or_volatile
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------
