@@ -126,13 +126,16 @@ class Actor:
         is_orphan = run_id is not None and run_id != self.handed_out and run_id == self.committed.current_run_id
         return is_orphan or self.stranded or self.doubt is not None or generation != self.generation
 
-    def take_care(self, turn: Turn, generation: int) -> None:
+    def take_care(self, turn: Turn, generation: int, *, alone: bool) -> None:
         """Settle a commit in doubt, compare notes with a store that was reopened, take back a run that nobody holds.
 
-        Raises the first cause while the store cannot be read (C35).
+        A call that has to be ``alone`` loads the store again and settles the run by itself: what is settled here would
+        be lost with that, and announced all the same. Raises the first cause while the store cannot be read (C35).
         """
         if self.doubt is not None or generation != self.generation:
             self._compare(turn, generation)
+        if alone:
+            return
         run_id = self.image.runtime.current_run_id
         if self.stranded:
             turn.step(Recover(turn.at))

@@ -195,7 +195,7 @@ class GroupCommitter:
         try:
             actor.check_open()
             if not member.deltas and actor.needs_care(self._store.generation):
-                actor.take_care(turn, self._store.generation)
+                actor.take_care(turn, self._store.generation, alone=call.alone)
                 self._keep(group, member, turn)
                 turn = actor.turn(member, reader)
             member.merge()
