@@ -18,7 +18,7 @@ from .errors import DriverClosed, Fenced, InvariantViolated, StoreError
 from .events import EventBuffer
 from .ids import RunId
 from .image import RuntimeImage
-from .records import IN_FLIGHT_STATES, InputRecord, RuntimeRecord, attached_as, stored_form
+from .records import IN_FLIGHT_STATES, RuntimeRecord, attached_as, stored_form
 from .store import LoadedRuntime, Reader
 from .turn import Member, Turn
 
@@ -65,7 +65,7 @@ class Actor:
         self.stranded = False
         """After a reload: an ephemeral input is in flight in a run that the store does not know."""
         self.finished: HoldstateError | None = None
-        self.listener: Callable[[list[InputRecord]], None] | None = None
+        self.listener: Callable[[list[Delta]], None] | None = None
 
     def stored_runtime(self) -> RuntimeRecord:
         return stored_form(self.image.runtime)
@@ -102,7 +102,7 @@ class Actor:
         if self.committed.current_run_id != self.handed_out:
             self.handed_out = None
         if self.listener is not None:
-            self.listener([after for delta in deltas for _, after in delta.changes if after and after.is_terminal])
+            self.listener(deltas)
 
     def hand_out(self, run_id: RunId) -> None:
         """The caller gets this run, unless a later command of the same group ended it."""

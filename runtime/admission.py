@@ -21,6 +21,7 @@ from .commands import Accept
 from .delta import Delta
 from .environment import RuntimeSettings
 from .errors import NotReady
+from .ids import InputId
 from .image import RuntimeImage
 from .inputs import PeerInput, PeerRequest
 from .outcomes import Accepted, Deduplicated, Rejected
@@ -35,7 +36,9 @@ def accept(image: RuntimeImage, row: CommandRow, command: Accept, settings: Runt
     """Admit one input, or say why not; a refusal changes nothing (C4)."""
     runtime = image.runtime
     if command.existing is not None:
-        return Delta(runtime=runtime, outcome=_deduplicated(command, command.existing))
+        return Delta(
+            runtime=runtime, outcome=deduplicated(command.input.header.id, command.fingerprint, command.existing)
+        )
     if not row.needs.evaluate(runtime_fields(runtime), {}):
         raise NotReady(runtime.runtime_id, runtime.state)
     refusal = _refusal(image, command, settings)
@@ -47,13 +50,14 @@ def accept(image: RuntimeImage, row: CommandRow, command: Accept, settings: Runt
     return _admit(image, row, command, settings, record)
 
 
-def _deduplicated(command: Accept, existing: InputRecord) -> Deduplicated:
+def deduplicated(input_id: InputId, fingerprint: bytes, existing: InputRecord) -> Deduplicated:
+    """What the second one hears who brings an input under an id or a key that was used (C8)."""
     return Deduplicated(
-        input_id=command.input.header.id,
+        input_id=input_id,
         existing_id=existing.input_id,
         existing_state=existing.state,
         terminal_outcome=existing.terminal_outcome,
-        same_payload=existing.admission.fingerprint == command.fingerprint,
+        same_payload=existing.admission.fingerprint == fingerprint,
     )
 
 

@@ -20,12 +20,14 @@ from ..spec.vocabulary import AbandonReason, InputState, RuntimeControl, Runtime
 from . import calls
 from . import commands as c
 from .actor import Actor
-from .admitting import prepare_input
+from .admitting import Prepared, prepare_input
 from .batches import next_due
+from .delta import Delta
 from .environment import Environment, RuntimeSettings
 from .events import EventEnvelope, delivered
 from .flush import GroupCommitter, committer_of
 from .ids import InputId, RunId
+from .image import RuntimeImage
 from .inputs import Input
 from .opening import open_runtime
 from .outcomes import (
@@ -112,8 +114,10 @@ class PersistentRuntimeDriver:
         """
         self._actor.check_open()
         prepared = prepare_input(given, self._actor.settings.limits)
-        if isinstance(prepared, Rejected):
-            return prepared
+        return prepared if isinstance(prepared, Rejected) else await self.accept_prepared(prepared)
+
+    async def accept_prepared(self, prepared: Prepared) -> AcceptOutcome:
+        """``accept_input`` of what ``prepare_input`` made of an input, under the same limits."""
         return cast("AcceptOutcome", await self._call(partial(calls.accept, prepared=prepared)))
 
     async def cancel_input(self, input_id: InputId) -> CancelOutcome:
@@ -326,8 +330,13 @@ class PersistentRuntimeDriver:
         """When the first lane that waits for a backoff may go on."""
         return await self._call(lambda turn: next_due(turn.actor.image))
 
-    def listen(self, listener: Callable[[list[InputRecord]], None]) -> None:
-        """Call ``listener`` after every commit with the inputs that ended in it. It must return at once and not raise."""
+    @property
+    def image(self) -> RuntimeImage:
+        """The runtime in memory, with what is being committed now; to be read and not to be written."""
+        return self._actor.image
+
+    def listen(self, listener: Callable[[list[Delta]], None]) -> None:
+        """Call ``listener`` after every commit with what it changed. It must return at once and not raise."""
         self._actor.listener = listener
 
     async def events(self, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
@@ -348,6 +357,10 @@ class PersistentRuntimeDriver:
         """Take the undelivered events; a gap in ``sequence`` shows what a full buffer dropped (C45)."""
         new_id, runtime_id = self._actor.environment.new_id, self._actor.runtime_id
         return [delivered(event, number, runtime_id, new_id) for number, event in self._actor.events.drain()]
+
+    def discard_events(self) -> None:
+        """Forget the undelivered events; ``sequence`` goes on behind them."""
+        self._actor.events.drain()
 
     def take_wake_requested(self) -> bool:
         """Whether an idle runtime was asked to wake since the last call."""

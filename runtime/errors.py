@@ -289,3 +289,49 @@ class InputRejected(HoldstateError, ValueError):
     def __init__(self, rejection: Rejected) -> None:
         self.rejection = rejection
         super().__init__(f"{rejection.code}: {rejection.path or 'input'}: {rejection.reason}")
+
+
+@final
+class EventLogOff(HoldstateError):
+    """Events were asked for again, and this service writes no log of them."""
+
+    def __init__(self, runtime_id: str) -> None:
+        self.runtime_id = runtime_id
+        super().__init__(
+            f"the events of runtime {runtime_id!r} are not logged; open the service with "
+            "RuntimeSettings(event_log=True), or subscribe to what comes"
+        )
+
+
+@final
+class ServiceForked(HoldstateError):
+    """A blocking service was inherited by fork; its thread is in the process ``owner_pid``. Open one of your own."""
+
+    def __init__(self, owner_pid: int) -> None:
+        self.owner_pid = owner_pid
+        super().__init__(
+            f"this service belongs to process {owner_pid} and its thread was not inherited by fork; "
+            "open the store and the service after the fork"
+        )
+
+
+@final
+class WouldDeadlock(HoldstateError, RuntimeError):
+    """A blocking service was called from the thread that has to do the work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this call would wait for its own thread for ever; from an async executor or a callback, await the methods "
+            "of `service.service` in place of it"
+        )
+
+
+@final
+class CallTimedOut(HoldstateError, TimeoutError):
+    """A blocking call took longer than was allowed. It was taken back if it had not begun; else it happened, so ask
+    again with the same id or key.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"the service did not answer within {seconds:g} s; ask again with the same id or key")

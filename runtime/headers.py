@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from attrs import frozen
 
@@ -71,8 +72,36 @@ EXTERNAL = ExternalSource("external")
 
 @final
 @frozen
+class TraceContext:
+    """Which span of a distributed trace sent an input: the two headers of W3C Trace Context, level 1."""
+
+    traceparent: str
+    tracestate: str | None = None
+
+
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE: Final = re.compile(r"[\x20-\x7e]{1,512}")
+
+
+def traceparent_problem(text: str) -> str | None:
+    """What is wrong with ``text`` as a traceparent of version 00, or None."""
+    if _TRACEPARENT.fullmatch(text):
+        return None
+    return "must be 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, lower case, neither id all zero"
+
+
+def tracestate_problem(text: str) -> str | None:
+    """What is wrong with ``text`` as a tracestate, or None; what is in its list is not looked at."""
+    return None if _TRACESTATE.fullmatch(text) else "must be 1 to 512 printable ASCII characters"
+
+
+@final
+@frozen
 class InputHeader:
-    """What every input carries. ``timestamp`` is aware and stored as UTC; keys have 1 to 512 UTF-8 bytes."""
+    """What every input carries. ``timestamp`` is aware and stored as UTC; keys have 1 to 512 UTF-8 bytes.
+
+    ``trace_context`` is filled in by a service where OpenTelemetry is installed and a span is current.
+    """
 
     id: InputId
     timestamp: datetime
@@ -82,6 +111,7 @@ class InputHeader:
     idempotency_key: IdempotencyKey | None = None
     supersession_key: SupersessionKey | None = None
     correlation_id: str | None = None
+    trace_context: TraceContext | None = None
 
 
 def new_header(  # noqa: PLR0917 - the six inputs pass their own parameters through in this order

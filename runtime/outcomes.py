@@ -40,12 +40,16 @@ class Deduplicated:
 @final
 @frozen
 class Rejected:
-    """The input was refused and nothing was changed. ``path`` names the bad field where there is one."""
+    """The input was refused and nothing was changed. ``path`` names the bad field where there is one.
+
+    ``retry_after_seconds``: where a service is overloaded, after what time another attempt is worth it.
+    """
 
     input_id: InputId | None
     code: RejectionCode
     reason: str
     path: str = ""
+    retry_after_seconds: float | None = None
 
 
 AcceptOutcome = Accepted | Deduplicated | Rejected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,16 +12,17 @@ from attrs import define
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import RuntimeState
+from .delta import Delta
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
-from .errors import DriverClosed, Fenced, ServiceClosed
+from .errors import DriverClosed, Fenced, ServiceClosed, StoreError
 from .executor import Executor
 from .handles import Waiters
+from .observation import Observation
 from .service_settings import ServiceSettings
+from .status import Tally
 from .store import RuntimeStore
 from .worker import RuntimeWorker
-
-_log = logging.getLogger("holdstate.service")
 
 
 @define(eq=False)
@@ -32,6 +32,7 @@ class OpenRuntime:
     driver: PersistentRuntimeDriver
     waiters: Waiters
     worker: RuntimeWorker | None
+    tally: Tally
     pins: int = 0
 
     @property
@@ -50,16 +51,17 @@ class RuntimePool:
         executor: Executor | None,
         settings: ServiceSettings,
         environment: Environment,
+        observed: Observation,
     ) -> None:
         self._store = store
-        self._executor = executor
+        self._executor = observed.traced(executor)
+        self._observed = observed
         self._settings = settings
         self._environment = environment
         self._open: OrderedDict[str, OpenRuntime] = OrderedDict()
         self._opening: dict[str, asyncio.Task[OpenRuntime]] = {}
         self._turns = asyncio.Semaphore(settings.max_runs)
         self.is_closing = False
-        self.first_problem: str | None = None
 
     def __contains__(self, runtime_id: str) -> bool:
         return runtime_id in self._open
@@ -74,11 +76,15 @@ class RuntimePool:
         """The runtime if it is open now; it is not held open by that."""
         return self._open.get(runtime_id)
 
+    def check_open(self) -> None:
+        """Raise ``ServiceClosed`` once ``close`` has begun."""
+        if self.is_closing:
+            raise ServiceClosed
+
     @asynccontextmanager
     async def use(self, runtime_id: str) -> AsyncIterator[OpenRuntime]:
         """The runtime of that id, open for the block. A driver that turns out to be fenced is let go."""
-        if self.is_closing:
-            raise ServiceClosed
+        self.check_open()
         entry = self._open.get(runtime_id)
         if entry is None:
             entry = await self._opened(runtime_id)
@@ -89,6 +95,9 @@ class RuntimePool:
             yield entry
         except (Fenced, DriverClosed) as error:
             self._let_go(runtime_id, entry, error)
+            raise
+        except StoreError as error:
+            self._observed.note(runtime_id, "the store failed", error)
             raise
         finally:
             entry.pins -= 1
@@ -111,13 +120,19 @@ class RuntimePool:
         driver = await PersistentRuntimeDriver.open(
             runtime_id, self._store, settings=self._settings.runtime, environment=self._environment
         )
-        entry = OpenRuntime(driver, Waiters(), None)
-        driver.listen(entry.waiters.ended)
+        entry = OpenRuntime(driver, Waiters(), None, self._observed.opened(driver))
+        driver.listen(lambda deltas: self._committed(entry, deltas))
         if self._executor is not None:
             entry.worker = self._worker(driver, self._executor)
             await self.attach(driver)
         self._open[runtime_id] = entry
         return entry
+
+    def _committed(self, entry: OpenRuntime, deltas: list[Delta]) -> None:
+        """Count, announce, and tell those who wait; in this order, so that who waits finds it all done."""
+        self._observed.committed(entry.driver, entry.tally, deltas)
+        changes = (after for delta in deltas for _, after in delta.changes)
+        entry.waiters.ended(after for after in changes if after is not None and after.is_terminal)
 
     def _worker(self, driver: PersistentRuntimeDriver, executor: Executor) -> RuntimeWorker:
         return RuntimeWorker(
@@ -136,10 +151,8 @@ class RuntimePool:
             await driver.attach()
 
     def note(self, runtime_id: str, what: str, error: BaseException) -> None:
-        """Log a problem and keep the first one for the status; a driver that is finished is let go."""
-        _log.warning("%s", what, extra={"runtime_id": runtime_id, "cause": str(error)}, exc_info=error)
-        if self.first_problem is None:
-            self.first_problem = f"runtime {runtime_id!r}: {what}: {error}"
+        """Log a problem and keep it for the status; a driver that is finished is let go."""
+        self._observed.note(runtime_id, what, error)
         entry = self._open.get(runtime_id)
         if entry is not None and isinstance(error, Fenced | DriverClosed):
             self._let_go(runtime_id, entry, error)
@@ -147,6 +160,7 @@ class RuntimePool:
     def _let_go(self, runtime_id: str, entry: OpenRuntime, cause: HoldstateError) -> None:
         if self._open.get(runtime_id) is entry:
             del self._open[runtime_id]
+            self._observed.closed(runtime_id)
         entry.waiters.fail(cause)
         if entry.worker is not None:
             entry.worker.interrupt("the runtime was taken over")
@@ -158,6 +172,7 @@ class RuntimePool:
             idle = [runtime_id for runtime_id, entry in self._open.items() if not entry.is_needed]
             for runtime_id in idle[:excess]:
                 self._open.pop(runtime_id).driver.release()
+                self._observed.closed(runtime_id)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

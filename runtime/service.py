@@ -6,25 +6,34 @@ waits for it, while it runs or waits for a backoff; of the others the least rece
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar, final
 from uuid import UUID
 
+from attrs import evolve
+
 from ..spec.errors import HoldstateError
-from ..spec.vocabulary import InputState, RuntimeControl, RuntimeState
+from ..spec.vocabulary import EventCode, InputState, RuntimeControl, RuntimeState
+from .admission import deduplicated
+from .admitting import Prepared, prepare_input
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
-from .errors import InputRejected, UnknownInput
+from .errors import EventLogOff, InputRejected, InvalidInput, UnknownInput
+from .events import EventEnvelope
 from .executor import Executor
 from .handles import InputHandle, InputOutcome, WaitFailed, outcome_of
-from .ids import InputId, RunId
+from .ids import InputId, RunId, check_runtime_id
 from .inputs import Input
+from .observation import Observation
 from .outcomes import AcceptOutcome, CancelOutcome, Deduplicated, EndReport, RecoveryReport, Rejected, RetireReport
 from .pool import RuntimePool
 from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
+from .rejections import RejectionCode
 from .service_settings import ServiceSettings
+from .status import ServiceStatus, Sources, status_of
 from .store import ResultRef, RuntimeStore
+from .subscriptions import Subscription
 
 T = TypeVar("T")
 
@@ -48,7 +57,10 @@ class RuntimeService:
         self._store = store
         self._executor = executor
         self._settings = settings or ServiceSettings()
-        self._pool = RuntimePool(store, executor, self._settings, environment or Environment())
+        environment = environment or Environment()
+        self._now = environment.now
+        self._observed = Observation(store, self._settings, environment.now)
+        self._pool = RuntimePool(store, executor, self._settings, environment, self._observed)
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,13 +77,21 @@ class RuntimeService:
         What is queued stays in the store. Calling it again, from a second signal, calls the runs off at once.
         """
         await self._pool.close(self._settings.drain_seconds if drain_seconds is None else drain_seconds)
+        self._observed.hub.close()
+        await self._observed.gauge.settle()
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
     async def ingest(self, runtime_id: str, given: Input) -> AcceptOutcome:
-        """Admit an input; durable when this returns ``Accepted``. The runtime is worked off by itself."""
-        async with self._pool.use(runtime_id) as entry:
-            return await entry.driver.accept_input(given)
+        """Admit an input; durable when this returns ``Accepted``. The runtime is worked off by itself.
+
+        Where the service has taken on too much, the answer is ``Rejected`` (overloaded) with a retry hint; a retry of
+        what was admitted before is ``Deduplicated`` even then.
+        """
+        outcome = await self._admit(runtime_id, given)
+        if isinstance(outcome, Rejected) and self._observed.telemetry is not None:
+            self._observed.telemetry.refused(outcome)
+        return outcome
 
     async def submit(self, runtime_id: str, given: Input) -> InputHandle:
         """Admit an input and keep a handle on it: what admission answered, and how the input ends.
@@ -79,12 +99,43 @@ class RuntimeService:
         A caller who comes back with the same id or key gets a handle on the input that was admitted first, also after a
         crash. Raises ``InputRejected`` where there is nothing to wait for.
         """
-        async with self._pool.use(runtime_id) as entry:
-            accepted = await entry.driver.accept_input(given)
+        accepted = await self.ingest(runtime_id, given)
         if isinstance(accepted, Rejected):
             raise InputRejected(accepted)
         input_id = accepted.existing_id if isinstance(accepted, Deduplicated) else accepted.input_id
         return InputHandle(input_id, accepted, lambda waited: self.wait(runtime_id, waited))
+
+    async def _admit(self, runtime_id: str, given: Input) -> AcceptOutcome:
+        self._pool.check_open()
+        check_runtime_id(runtime_id)
+        if self._observed.telemetry is not None:
+            given = self._observed.telemetry.stamped(given)
+        prepared = prepare_input(given, self._settings.runtime.limits)
+        if isinstance(prepared, Rejected):
+            return prepared
+        input_id, load = prepared.input.header.id, self._observed.load
+        size_bytes = len(prepared.body) + sum(len(content) for _, content in prepared.blobs)
+        if not load.reserve(runtime_id, input_id, size_bytes):
+            return await self._turn_away(runtime_id, prepared)
+        try:
+            async with self._pool.use(runtime_id) as entry:
+                outcome = await entry.driver.accept_prepared(prepared)
+        finally:
+            load.release(runtime_id, input_id)
+        if isinstance(outcome, Rejected) and outcome.code is RejectionCode.OVERLOADED:
+            return evolve(outcome, retry_after_seconds=load.retry_after())
+        return outcome
+
+    async def _turn_away(self, runtime_id: str, prepared: Prepared) -> AcceptOutcome:
+        """There is no room. Nothing is opened; who comes again still hears what became of the first try (C8)."""
+        self._observed.gauge.refresh()
+        header = prepared.input.header
+        existing = await self.input_record(runtime_id, header.id)
+        if existing is None and header.idempotency_key is not None:
+            existing = await self.find(runtime_id, header.idempotency_key)
+        if existing is not None:
+            return deduplicated(header.id, prepared.fingerprint, existing)
+        return self._observed.load.refusal(header.id)
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
         """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
@@ -185,6 +236,53 @@ class RuntimeService:
             await told(runtime_id, control)
         except Exception as error:  # noqa: BLE001 - user code
             self._pool.note(runtime_id, "the executor's control failed", error)
+
+    # -- events and health -----------------------------------------------------------------------------------------
+
+    def subscribe(
+        self, runtime_id: str | None = None, *, codes: Iterable[EventCode] | None = None, buffer: int = 1000
+    ) -> Subscription:
+        """Every event from now on, of one runtime or of all, after its commit; ``codes`` picks some.
+
+        A subscriber who falls behind by more than ``buffer`` events gets an ``EventGap`` in place of the oldest.
+        """
+        self._pool.check_open()
+        return self._observed.hub.subscribe(runtime_id, codes, buffer)
+
+    async def publish_event(self, runtime_id: str, envelope: EventEnvelope) -> None:
+        """Hand an event from outside to the runtime and to its subscribers. It is stored nowhere."""
+        if envelope.runtime_id != runtime_id:
+            raise InvalidInput("envelope.runtime_id", f"is {envelope.runtime_id!r}; the runtime is {runtime_id!r}")
+        async with self._pool.use(runtime_id) as entry:
+            await entry.driver.on_runtime_event(envelope)
+        self._observed.hub.publish(runtime_id, (envelope,))
+
+    async def events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
+        """The log of a runtime: at most ``limit`` events after the offset ``after`` (None: from the first).
+
+        Raises ``EventLogOff`` without ``RuntimeSettings.event_log``, ``EventsPruned`` where retention removed some.
+        """
+        if not self._settings.runtime.event_log:
+            raise EventLogOff(runtime_id)
+        return self._store.load_events(runtime_id, after, limit)
+
+    def status(self) -> ServiceStatus:
+        """How the service is doing; waits for nothing, neither for a runtime nor for the store (C47).
+
+        Degraded while a problem lasts: a store that failed until that runtime commits again, overdue work until it goes
+        on, anything else until a minute after it was heard of last.
+        """
+        observed = self._observed
+        observed.gauge.refresh()
+        sources = Sources(
+            tuple(self._pool),
+            observed.problems,
+            observed.gauge,
+            observed.load,
+            len(observed.hub),
+            self._settings.overdue_seconds,
+        )
+        return status_of(sources, self._now())
 
     # -- reads -----------------------------------------------------------------------------------------------------
 

@@ -155,13 +155,14 @@ class Finding:
 @frozen
 class StoreStats:
     """Counters of a store. ``commits`` are write transactions with a sync each, since the store was opened; bytes are
-    of keys and values as encoded.
+    of keys and values as encoded. ``body_bytes`` is what the payloads of inputs take, to a page.
     """
 
     runtimes: int
     active_inputs: int
     ended_inputs: int
     blobs: int
+    body_bytes: int
     commits: int
     rows_written: int
     bytes_written: int

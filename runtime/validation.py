@@ -14,7 +14,18 @@ from uuid import UUID
 from ..spec.vocabulary import Durability, HandlingMode, InputKind
 from .blocks import ImageBlock, TextBlock
 from .errors import InvalidInput
-from .headers import ExternalSource, FlowSource, InputHeader, OperatorSource, PeerSource, SystemSource, Visibility
+from .headers import (
+    ExternalSource,
+    FlowSource,
+    InputHeader,
+    OperatorSource,
+    PeerSource,
+    SystemSource,
+    TraceContext,
+    Visibility,
+    traceparent_problem,
+    tracestate_problem,
+)
 from .ids import key_problem, runtime_id_problem
 from .inputs import (
     ContinuationInput,
@@ -192,6 +203,20 @@ class _Check:
         _key(header.idempotency_key, "header.idempotency_key")
         _key(header.supersession_key, "header.supersession_key")
         self.optional_text(header.correlation_id, "header.correlation_id")
+        if header.trace_context is not None:
+            self.trace_context(header.trace_context)
+
+    def trace_context(self, context: Any) -> None:
+        if type(context) is not TraceContext:
+            _refuse_type("header.trace_context", context, "a TraceContext or None")
+        self.text(context.traceparent, "header.trace_context.traceparent")
+        problem = traceparent_problem(context.traceparent)
+        if problem is not None:
+            refuse("header.trace_context.traceparent", problem)
+        self.optional_text(context.tracestate, "header.trace_context.tracestate")
+        problem = None if context.tracestate is None else tracestate_problem(context.tracestate)
+        if problem is not None:
+            refuse("header.trace_context.tracestate", problem)
 
     def source(self, source: Any) -> None:
         kind = type(source)

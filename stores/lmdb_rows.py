@@ -177,6 +177,11 @@ class Rows:
         """How many rows a table has."""
         return self.txn.stat(self._databases[table])["entries"]
 
+    def page_bytes(self, table: bytes) -> int:
+        """What the pages that hold the rows of a table take."""
+        stat = self.txn.stat(self._databases[table])
+        return stat["psize"] * (stat["leaf_pages"] + stat["overflow_pages"])
+
     def put_all(self, table: bytes, rows: list[tuple[bytes, bytes]]) -> None:
         """Write sealed rows, replacing what is there. Sorts them in place."""
         if len(rows) == 1:

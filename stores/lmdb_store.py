@@ -39,6 +39,7 @@ from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,
     BLOBS,
+    BODIES,
     ENDED,
     NOBODY,
     RUNTIMES,
@@ -264,11 +265,13 @@ class LmdbStore:
         environment = self._environment
         with environment.reading() as rows:
             runtimes, active, ended, blobs = map(rows.count, (RUNTIMES, ACTIVE, ENDED, BLOBS))
+            body_bytes = rows.page_bytes(BODIES)
         return StoreStats(
             runtimes=runtimes,
             active_inputs=active,
             ended_inputs=ended,
             blobs=blobs,
+            body_bytes=body_bytes,
             commits=environment.commits,
             rows_written=environment.rows_written,
             bytes_written=environment.bytes_written,

@@ -273,6 +273,7 @@ class MemoryStore:
                 active_inputs=sum(len(rows.active) for rows in tables.rows.values()),
                 ended_inputs=sum(len(rows.ended) for rows in tables.rows.values()),
                 blobs=len(tables.blobs),
+                body_bytes=sum(len(body) for rows in tables.rows.values() for body in rows.bodies.values()),
                 commits=self._commits,
                 rows_written=self._rows_written,
                 bytes_written=self._bytes_written,

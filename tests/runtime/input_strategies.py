@@ -16,6 +16,7 @@ from holdstate.runtime.headers import (
     OperatorSource,
     PeerSource,
     SystemSource,
+    TraceContext,
     Visibility,
 )
 from holdstate.runtime.ids import IdempotencyKey, InputId, RuntimeId, SupersessionKey
@@ -58,6 +59,11 @@ sources = st.one_of(
     st.just(SystemSource()),
     st.builds(ExternalSource, texts),
 )
+trace_contexts = st.builds(
+    TraceContext,
+    st.from_regex(r"00-[0-9a-f]{31}1-[0-9a-f]{15}1-0[01]", fullmatch=True),
+    st.none() | st.from_regex(r"[ -~]{1,40}", fullmatch=True),
+)
 headers = st.builds(
     InputHeader,
     id=st.integers(0, 2**128 - 1).map(lambda number: InputId(UUID(int=number))),
@@ -68,6 +74,7 @@ headers = st.builds(
     idempotency_key=st.none() | keys.map(IdempotencyKey),
     supersession_key=st.none() | keys.map(SupersessionKey),
     correlation_id=st.none() | texts,
+    trace_context=st.none() | trace_contexts,
 )
 references = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 blocks: SearchStrategy[tuple[Block, ...]] = st.lists(
