@@ -64,9 +64,11 @@ class Telemetry:
 
     def __init__(self) -> None:
         from opentelemetry import metrics, trace
+        from opentelemetry.context import Context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._trace = trace
+        self._no_context = Context
         self._propagator = TraceContextTextMapPropagator()
         self._tracer = trace.get_tracer("holdstate")
         meter = metrics.get_meter("holdstate")
@@ -108,6 +110,7 @@ class Telemetry:
         first = len(run.inputs)
         with self._tracer.start_as_current_span(
             "holdstate.run",
+            context=self._no_context(),  # whoever woke the worker up is not its parent
             links=list(self.links(run.inputs)),
             attributes=attributes,
             record_exception=False,
