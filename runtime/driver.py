@@ -335,6 +335,15 @@ class PersistentRuntimeDriver:
         """The runtime in memory, with what is being committed now; to be read and not to be written."""
         return self._actor.image
 
+    def when_settled(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once every call that was made so far has happened, or was refused."""
+
+        def settled(done: asyncio.Future[object]) -> None:
+            done.exception()
+            callback()
+
+        self._committer.submit(self._actor, _nothing).add_done_callback(settled)
+
     def listen(self, listener: Callable[[list[Delta]], None]) -> None:
         """Call ``listener`` after every commit with what it changed. It must return at once and not raise."""
         self._actor.listener = listener

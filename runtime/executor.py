@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, final
+
+from attrs import frozen
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import RuntimeControl
 from .driver import PersistentRuntimeDriver
+from .errors import InvalidInput
 from .ids import InputId, RunId
 from .inputs import Input, TurnMetadata
 from .outcomes import Run, RunOutput
 from .records import InputRecord, RunBoundaryReceipt
 from .turn_metadata import merged_metadata
+
+LONGEST_PROBLEM: Final = 2000
+"""Characters of an executor's problem that are stored with its inputs."""
+
+MOST_MESSAGES: Final = 2**63 - 1
 
 
 @final
@@ -25,27 +34,50 @@ class PermanentFailure(HoldstateError):
 
 
 @final
+@frozen
+class ExecutorFailed:
+    """What is stored of an executor that raised, or returned what it must not."""
+
+    problem: str
+    is_permanent: bool = False
+
+
+@final
+class ExecutorHangs(HoldstateError):
+    """An executor did not end within ``seconds`` after it was cancelled. Its run has ended without it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"an executor did not end within {seconds:g} s after it was cancelled; its run goes on without it, so let "
+            "CancelledError pass, and bound what blocks"
+        )
+
+
+@final
 class CancellationToken:
     """Tells an executor that its run was called off. One that ignores it is left behind; its run is no more."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self.reason: str | None = None
+        self.called_off: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
     def is_cancelled(self) -> bool:
-        return self._event.is_set()
+        return self.called_off.done()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run was called off; None while it was not."""
+        return self.called_off.result() if self.called_off.done() else None
 
     async def wait(self) -> str:
         """Returns the reason once the run is called off."""
-        await self._event.wait()
-        return self.reason or ""
+        return await asyncio.shield(self.called_off)
 
     def cancel(self, reason: str) -> None:
         """Call the run off; the first reason stays."""
-        if self.reason is None:
-            self.reason = reason
-            self._event.set()
+        if not self.called_off.done():
+            self.called_off.set_result(reason)
 
 
 @final
@@ -53,7 +85,8 @@ class ActiveRun:
     """A run in the hands of an executor. Its inputs are staged durably; nothing that it made counts before a boundary.
 
     ``checkpoint`` commits what was done so far, ``take_steers`` takes what arrived for this run. Both raise
-    ``RunNotCurrent`` once the run was ended by somebody else.
+    ``RunNotCurrent`` once the run was ended by somebody else, ``Fenced`` or ``DriverClosed`` once the runtime is in
+    other hands, and ``StoreError`` where the store failed.
     """
 
     def __init__(self, run: Run, driver: PersistentRuntimeDriver, session_snapshot: bytes | None) -> None:
@@ -91,6 +124,9 @@ class ActiveRun:
     ) -> RunBoundaryReceipt:
         """Commit a boundary over everything staged so far: after a crash the run is not repeated from before it."""
         output = RunOutput(session_snapshot, result, message_count)
+        problem = _problem_of(output)
+        if problem is not None:
+            raise InvalidInput("checkpoint", problem)
         receipt = await self._driver.checkpoint(self._run, output)
         if session_snapshot is not None:
             self.session_snapshot = session_snapshot
@@ -108,7 +144,9 @@ class Executor(Protocol):
     """Does the work of a run. ``control`` is optional: stop, or resume, told before the service acts on it."""
 
     async def apply(self, run: ActiveRun) -> RunOutput | bytes | None:
-        """Work the run off. An exception is a failure that is tried again; ``PermanentFailure`` is not."""
+        """Work the run off. Whatever it raises is a failure of this run, ``SystemExit`` and ``KeyboardInterrupt``
+        included, and is tried again; ``PermanentFailure`` is not, nor is a group of them.
+        """
         ...
 
 
@@ -118,3 +156,78 @@ class ControllableExecutor(Executor, Protocol):
     async def control(self, runtime_id: str, control: RuntimeControl) -> None:
         """Told out of turn, ahead of ordinary work. What it raises is logged and changes nothing."""
         ...
+
+
+async def executed(executor: Executor, run: ActiveRun) -> RunOutput | ExecutorFailed:
+    """What the executor made of the run. Nothing that it raises gets past here: neither the loop, nor the other
+    runtimes, nor the process end for it.
+    """
+    try:
+        return _output_of(await executor.apply(run))
+    except BaseException as error:  # noqa: BLE001 - user code
+        return _failure_of(error)
+
+
+async def tell(
+    executor: object, runtime_id: str, control: RuntimeControl, patience_seconds: float
+) -> BaseException | None:
+    """Tell an executor that wants to know, and wait for it no longer than ``patience_seconds``; returns what went
+    wrong.
+    """
+    told = getattr(executor, "control", None)
+    if told is None:
+        return None
+    task = asyncio.create_task(_caught(lambda: told(runtime_id, control)))
+    try:
+        await asyncio.wait({task}, timeout=patience_seconds)
+    finally:
+        task.cancel()
+    return task.result() if task.done() else ExecutorHangs(patience_seconds)
+
+
+async def _caught(call: Callable[[], Awaitable[object]]) -> BaseException | None:
+    try:
+        await call()
+    except BaseException as error:  # noqa: BLE001 - user code
+        return error
+    return None
+
+
+def _output_of(returned: object) -> RunOutput | ExecutorFailed:
+    if returned is None:
+        return RunOutput()
+    if isinstance(returned, bytes):
+        return RunOutput(result=returned)
+    if not isinstance(returned, RunOutput):
+        return ExecutorFailed(f"the executor returned {type(returned).__name__}; return a RunOutput, bytes or None")
+    problem = _problem_of(returned)
+    return returned if problem is None else ExecutorFailed(f"the executor returned a RunOutput whose {problem}")
+
+
+def _problem_of(output: RunOutput) -> str | None:
+    """What could not be stored of ``output``."""
+    for name in ("session_snapshot", "result"):
+        value = getattr(output, name)
+        if value is not None and not isinstance(value, bytes):
+            return f"{name} is {type(value).__name__}; give bytes or None"
+    count = output.message_count
+    if type(count) is not int or not 0 <= count <= MOST_MESSAGES:
+        return f"message_count is no whole number from 0 to {MOST_MESSAGES}"
+    return None
+
+
+def _failure_of(error: BaseException) -> ExecutorFailed:
+    """``error`` in words that can be stored, whatever is in them."""
+    try:
+        said = error.problem if isinstance(error, PermanentFailure) else f"{type(error).__name__}: {error}"
+        problem = str(said)[:LONGEST_PROBLEM].encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - an error that cannot even be shown
+        problem = type(error).__name__
+    return ExecutorFailed(problem, _is_permanent(error))
+
+
+def _is_permanent(error: BaseException) -> bool:
+    """Whether trying again is ruled out: ``PermanentFailure``, or a task group's bundle of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_permanent, error.exceptions))
+    return isinstance(error, PermanentFailure)

@@ -12,7 +12,7 @@ from ..spec.errors import HoldstateError
 from ..spec.vocabulary import AbandonReason, OutcomeKind
 from .errors import WaitTimedOut
 from .ids import InputId
-from .outcomes import AcceptOutcome
+from .outcomes import Accepted, AcceptOutcome
 from .records import InputRecord
 
 
@@ -56,46 +56,66 @@ class WaitFailed:
 InputOutcome = Completed | Abandoned | Superseded | WaitFailed
 
 
+Ending = InputRecord | HoldstateError
+"""What a waiter hears: the record of an input that has ended, or why it will hear nothing here."""
+
+
 @final
 class Waiters:
-    """The futures of one open runtime by input. Each is resolved exactly once, after the commit."""
+    """The futures of one open runtime by input. Each is resolved exactly once, after the commit (C18)."""
 
     def __init__(self) -> None:
-        self._waiting: dict[InputId, list[asyncio.Future[InputRecord | HoldstateError]]] = {}
+        self._waiting: dict[InputId, dict[asyncio.Future[Ending], None]] = {}
+        self._waits_for: dict[asyncio.Future[Ending], InputId] = {}
+        self._cause: HoldstateError | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waits_for)
 
-    def future(self, input_id: InputId) -> asyncio.Future[InputRecord | HoldstateError]:
-        """A future that gets the record of the input when it has ended."""
-        future: asyncio.Future[InputRecord | HoldstateError] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(input_id, []).append(future)
+    def future(self, input_id: InputId) -> asyncio.Future[Ending]:
+        """A future that gets the record of the input when it has ended; of one that is coalesced, the record of the
+        one that took it in, when that has ended.
+        """
+        future: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        if self._cause is None:
+            self._add(future, input_id)
+        else:
+            future.set_result(self._cause)
         return future
 
-    def forget(self, input_id: InputId, future: asyncio.Future[InputRecord | HoldstateError]) -> None:
+    def _add(self, future: asyncio.Future[Ending], input_id: InputId) -> None:
+        self._waiting.setdefault(input_id, {})[future] = None
+        self._waits_for[future] = input_id
+
+    def forget(self, future: asyncio.Future[Ending]) -> None:
         """Its waiter is gone."""
-        waiting = self._waiting.get(input_id, [])
-        if future in waiting:
-            waiting.remove(future)
-        if not waiting:
-            self._waiting.pop(input_id, None)
+        input_id = self._waits_for.pop(future, None)
+        if input_id is not None:
+            waiting = self._waiting[input_id]
+            del waiting[future]
+            if not waiting:
+                del self._waiting[input_id]
 
     def ended(self, records: Iterable[InputRecord]) -> None:
-        """Tell everybody who waits for one of ``records``."""
-        if not self._waiting:
-            return
+        """Tell everybody who waits for one of ``records``, which come in the order in which they ended."""
         for record in records:
             for future in self._waiting.pop(record.input_id, ()):
-                if not future.done():
-                    future.set_result(record)
+                if record.outcome_kind is OutcomeKind.COALESCED and record.successor_id is not None:
+                    self._add(future, record.successor_id)
+                else:
+                    self._resolve(future, record)
 
     def fail(self, cause: HoldstateError) -> None:
-        """Nothing more will be heard of this runtime here."""
-        waiting, self._waiting = self._waiting, {}
-        for futures in waiting.values():
-            for future in futures:
-                if not future.done():
-                    future.set_result(cause)
+        """Nothing more will be heard of this runtime here: who waits hears ``cause``, and whoever comes later."""
+        self._cause = cause
+        self._waiting.clear()
+        for future in tuple(self._waits_for):
+            self._resolve(future, cause)
+
+    def _resolve(self, future: asyncio.Future[Ending], ending: Ending) -> None:
+        del self._waits_for[future]
+        if not future.done():  # its waiter was cancelled and has not come to forget it yet
+            future.set_result(ending)
 
 
 @final
@@ -118,8 +138,11 @@ class InputHandle:
         A coalesced input is followed to the end of the one that took it in. Cancelling the caller cancels nothing
         either.
         """
+        if isinstance(self.accepted, Accepted) and self.accepted.record.is_terminal:
+            return Completed(self.input_id)  # consumed on accept; an ephemeral one is forgotten by now
         try:
-            return await asyncio.wait_for(self._wait(self.input_id), timeout)
+            async with asyncio.timeout(timeout):
+                return await self._wait(self.input_id)
         except TimeoutError:
             raise WaitTimedOut(self.input_id, timeout or 0.0) from None
 

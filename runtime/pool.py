@@ -1,4 +1,9 @@
-"""The open runtimes of a service: opened on demand, once for all who ask, and closed again when nothing needs them."""
+"""The open runtimes of a service: opened on demand, once for all who ask, and closed again when nothing needs them.
+
+A runtime is needed while a call is on it or somebody waits, while its worker is busy or waits for a backoff, and while
+it holds ephemeral inputs, which nobody else has. The others are idle; beyond ``max_open`` runtimes the ones that have
+been idle for longest are closed, in constant time each.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +11,49 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import final
+from typing import Any, final
 
 from attrs import define
 
-from ..spec.errors import HoldstateError
+from ..spec.errors import HoldstateError, TransitionRefused
 from ..spec.vocabulary import RuntimeState
 from .delta import Delta
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
-from .errors import DriverClosed, Fenced, ServiceClosed, StoreError
+from .errors import DriverClosed, ServiceClosed, StoreCorruption, StoreError, StoreTooNew
 from .executor import Executor
 from .handles import Waiters
 from .observation import Observation
+from .records import RuntimeRecord
 from .service_settings import ServiceSettings
 from .status import Tally
 from .store import RuntimeStore
-from .worker import RuntimeWorker
+from .worker import FINISHED, STORE_RETRY_SECONDS, RuntimeWorker
+
+PAGE = 1000
+"""How many runtimes are listed at once when the backlog is looked for."""
 
 
 @define(eq=False)
 class OpenRuntime:
-    """One runtime of the service: its driver, who waits, its worker, and how many calls hold it open now."""
+    """One runtime of the service: its driver, who waits, its worker, and what it counts."""
 
     driver: PersistentRuntimeDriver
     waiters: Waiters
     worker: RuntimeWorker | None
     tally: Tally
-    pins: int = 0
 
     @property
-    def is_needed(self) -> bool:
-        """Whether somebody waits, something runs, or a backoff is being waited for."""
-        return self.pins > 0 or bool(self.waiters) or (self.worker is not None and self.worker.is_busy)
+    def is_busy(self) -> bool:
+        """Whether it has something that is lost, or late, when it is closed."""
+        return bool(self.driver.image.bodies) or (self.worker is not None and self.worker.is_busy)
+
+    def kick(self) -> None:
+        """Start the worker if the runtime asked for it."""
+        if self.worker is not None:
+            wake, process = self.driver.take_wake_requested(), self.driver.take_process_requested()
+            if wake or process:
+                self.worker.kick()
 
 
 @final
@@ -58,10 +73,14 @@ class RuntimePool:
         self._observed = observed
         self._settings = settings
         self._environment = environment
-        self._open: OrderedDict[str, OpenRuntime] = OrderedDict()
+        self._open: dict[str, OpenRuntime] = {}
+        self._idle: OrderedDict[str, OpenRuntime] = OrderedDict()
+        self._pins: dict[str, int] = {}
         self._opening: dict[str, asyncio.Task[OpenRuntime]] = {}
         self._turns = asyncio.Semaphore(settings.max_runs)
-        self.is_closing = False
+        self._room = asyncio.Event()
+        self._resuming: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     def __contains__(self, runtime_id: str) -> bool:
         return runtime_id in self._open
@@ -78,31 +97,42 @@ class RuntimePool:
 
     def check_open(self) -> None:
         """Raise ``ServiceClosed`` once ``close`` has begun."""
-        if self.is_closing:
+        if self._closing is not None:
             raise ServiceClosed
+
+    # -- one runtime -----------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def use(self, runtime_id: str) -> AsyncIterator[OpenRuntime]:
-        """The runtime of that id, open for the block. A driver that turns out to be fenced is let go."""
+        """The runtime of that id, open for the block. A driver that turns out to be finished is let go."""
         self.check_open()
-        entry = self._open.get(runtime_id)
-        if entry is None:
-            entry = await self._opened(runtime_id)
-        entry.pins += 1
-        if runtime_id in self._open:
-            self._open.move_to_end(runtime_id)
+        self._pin(runtime_id)  # before it is open, so that nobody closes it between the two
+        entry = None
         try:
+            entry = self._open.get(runtime_id) or await self._opened(runtime_id)
             yield entry
-        except (Fenced, DriverClosed) as error:
-            self._let_go(runtime_id, entry, error)
+        except asyncio.CancelledError:
+            if entry is not None:  # its call may be on its way to the store: stay open until that has landed
+                self._pin(runtime_id)
+                entry.driver.when_settled(lambda: self._unpin(runtime_id))
             raise
-        except StoreError as error:
-            self._observed.note(runtime_id, "the store failed", error)
+        except HoldstateError as error:
+            self._heard(runtime_id, entry, error)
+            if self._closing is not None and isinstance(error, DriverClosed):
+                raise ServiceClosed from error
             raise
         finally:
-            entry.pins -= 1
-            kick(entry)
-            self._evict()
+            self._unpin(runtime_id)
+
+    def _heard(self, runtime_id: str, entry: OpenRuntime | None, error: HoldstateError) -> None:
+        if isinstance(error, StoreError):
+            self.note(runtime_id, "the store failed", error)
+        if entry is not None and isinstance(error, FINISHED):
+            self._let_go(entry, error)
+
+    def note(self, runtime_id: str, what: str, error: BaseException) -> None:
+        """Log a problem and keep it for the status."""
+        self._observed.note(runtime_id, what, error)
 
     async def _opened(self, runtime_id: str) -> OpenRuntime:
         task = self._opening.get(runtime_id)
@@ -123,86 +153,160 @@ class RuntimePool:
         entry = OpenRuntime(driver, Waiters(), None, self._observed.opened(driver))
         driver.listen(lambda deltas: self._committed(entry, deltas))
         if self._executor is not None:
-            entry.worker = self._worker(driver, self._executor)
+            entry.worker = self._worker(entry, self._executor)
             await self.attach(driver)
         self._open[runtime_id] = entry
+        entry.kick()
+        self._settle(runtime_id)
         return entry
 
     def _committed(self, entry: OpenRuntime, deltas: list[Delta]) -> None:
-        """Count, announce, and tell those who wait; in this order, so that who waits finds it all done."""
+        """Count, announce, tell those who wait, and wake; in this order, so that who waits finds it all done."""
         self._observed.committed(entry.driver, entry.tally, deltas)
         changes = (after for delta in deltas for _, after in delta.changes)
         entry.waiters.ended(after for after in changes if after is not None and after.is_terminal)
+        entry.kick()
 
-    def _worker(self, driver: PersistentRuntimeDriver, executor: Executor) -> RuntimeWorker:
+    def _worker(self, entry: OpenRuntime, executor: Executor) -> RuntimeWorker:
+        runtime_id = entry.driver.runtime_id
+
+        def heard(what: str, error: Exception) -> None:
+            self.note(runtime_id, what, error)
+            if isinstance(error, FINISHED):
+                self._let_go(entry, error)
+
         return RuntimeWorker(
-            driver,
+            entry.driver,
             executor,
             self._turns,
-            run_timeout_seconds=self._settings.run_timeout,
-            hang_seconds=self._settings.hang_seconds,
+            settings=self._settings,
             now=self._environment.now,
-            on_problem=lambda what, error: self.note(driver.runtime_id, what, error),
+            on_problem=heard,
+            on_idle=lambda: self._settle(runtime_id),
         )
 
     async def attach(self, driver: PersistentRuntimeDriver) -> None:
         """There is an executor for an idle runtime. Opening, reset, recover and recycle lose that."""
-        if self._executor is not None and driver.runtime_state is RuntimeState.IDLE:
+        if self._executor is None or driver.runtime_state is not RuntimeState.IDLE:
+            return
+        try:
             await driver.attach()
+        except TransitionRefused:
+            return  # something else was decided about it meanwhile
 
-    def note(self, runtime_id: str, what: str, error: BaseException) -> None:
-        """Log a problem and keep it for the status; a driver that is finished is let go."""
-        self._observed.note(runtime_id, what, error)
-        entry = self._open.get(runtime_id)
-        if entry is not None and isinstance(error, Fenced | DriverClosed):
-            self._let_go(runtime_id, entry, error)
-
-    def _let_go(self, runtime_id: str, entry: OpenRuntime, cause: HoldstateError) -> None:
+    def _let_go(self, entry: OpenRuntime, cause: HoldstateError) -> None:
+        runtime_id = entry.driver.runtime_id
         if self._open.get(runtime_id) is entry:
             del self._open[runtime_id]
+            self._idle.pop(runtime_id, None)
             self._observed.closed(runtime_id)
         entry.waiters.fail(cause)
         if entry.worker is not None:
-            entry.worker.interrupt("the runtime was taken over")
+            entry.worker.abort("the runtime was taken over")
 
-    def _evict(self) -> None:
-        """Close the least recently used runtimes that nothing needs, beyond ``max_open`` of all."""
-        excess = len(self._open) - self._settings.max_open
-        if excess > 0:
-            idle = [runtime_id for runtime_id, entry in self._open.items() if not entry.is_needed]
-            for runtime_id in idle[:excess]:
-                self._open.pop(runtime_id).driver.release()
-                self._observed.closed(runtime_id)
+    # -- what is kept open -----------------------------------------------------------------------------------------
+
+    def _pin(self, runtime_id: str) -> None:
+        self._pins[runtime_id] = self._pins.get(runtime_id, 0) + 1
+        self._idle.pop(runtime_id, None)
+
+    def _unpin(self, runtime_id: str) -> None:
+        self._pins[runtime_id] -= 1
+        if not self._pins[runtime_id]:
+            del self._pins[runtime_id]
+        self._settle(runtime_id)
+
+    def _settle(self, runtime_id: str) -> None:
+        """A runtime may be idle now. Close those that have been for longest, beyond ``max_open`` of all."""
+        entry = self._open.get(runtime_id)
+        if entry is not None and runtime_id not in self._pins and not entry.is_busy:
+            self._idle[runtime_id] = entry
+            self._idle.move_to_end(runtime_id)
+        while len(self._open) > self._settings.max_open and self._idle:
+            oldest, entry = self._idle.popitem(last=False)
+            if not entry.is_busy:  # a late commit may have woken it; then it comes back when its worker is idle
+                del self._open[oldest]
+                entry.driver.release()
+                self._observed.closed(oldest)
+        if len(self._open) - len(self._idle) < self._settings.max_open:
+            self._room.set()
+
+    # -- the backlog -----------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Open every runtime in which work is left, by and by, as there is room among ``max_open``."""
+        if self._executor is not None and self._resuming is None and self._closing is None:
+            self._resuming = asyncio.create_task(self._resume())
+
+    async def _resume(self) -> None:
+        last: str | None = None
+        failures = 0
+        while True:
+            try:
+                page = self._store.list_runtimes(after=last, limit=PAGE)
+                for record in page:
+                    await self._resume_one(record)
+                    last = record.runtime_id
+                failures = 0
+            except StoreError as error:
+                self.note(last or "", "the backlog cannot be read", error)
+                await asyncio.sleep(STORE_RETRY_SECONDS[min(failures, len(STORE_RETRY_SECONDS) - 1)])
+                failures += 1
+                continue
+            if len(page) < PAGE:
+                return
+            await asyncio.sleep(0)
+
+    async def _resume_one(self, record: RuntimeRecord) -> None:
+        if record.counts.active == 0 or record.runtime_id in self._open:
+            return
+        while len(self._open) - len(self._idle) >= self._settings.max_open:
+            self._room.clear()
+            await self._room.wait()
+        try:
+            async with self.use(record.runtime_id):
+                return
+        except (StoreCorruption, StoreTooNew):
+            return  # noted already; nothing that is tried again would help, and the others go on
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     async def close(self, patience: float) -> None:
-        """Let the runs under way finish, then call them off. A second call calls them off at once."""
-        if self.is_closing:
-            self._interrupt_all()
-            return
-        self.is_closing = True
-        if self._opening:
-            await asyncio.wait(self._opening.values())
-        pauses = [asyncio.create_task(entry.worker.pause()) for entry in self if entry.worker is not None]
-        if pauses:
-            _, running = await asyncio.wait(pauses, timeout=patience)
+        """Let the runs under way finish for ``patience`` seconds, then call them off. A second call calls them off at
+        once. Every call returns when all is closed; cancelling it does not stop the closing.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(patience))
+        else:
+            self._abort()
+        await asyncio.shield(self._closing)
+
+    async def _close(self, patience: float) -> None:
+        beginning: list[asyncio.Task[Any]] = [*self._opening.values()]
+        if self._resuming is not None:
+            self._resuming.cancel()
+            beginning.append(self._resuming)
+        if beginning:
+            await asyncio.wait(beginning)
+        workers = [entry.worker for entry in self if entry.worker is not None]
+        for worker in workers:
+            worker.pause()
+        busy = [worker.task for worker in workers if worker.task is not None]
+        if busy:
+            _, running = await asyncio.wait(busy, timeout=patience)
             if running:
-                self._interrupt_all()
+                self._abort()
                 await asyncio.wait(running)
         for entry in self:
             entry.waiters.fail(ServiceClosed())
-            await entry.driver.close()
+        await asyncio.gather(*(entry.driver.close() for entry in self), return_exceptions=True)
+        for runtime_id, entry in self._open.items():
+            entry.driver.release()  # also where the store did not answer
+            self._observed.closed(runtime_id)
         self._open.clear()
+        self._idle.clear()
 
-    def _interrupt_all(self) -> None:
+    def _abort(self) -> None:
         for entry in self:
             if entry.worker is not None:
-                entry.worker.interrupt("the service is closing")
-
-
-def kick(entry: OpenRuntime) -> None:
-    """Start the worker of a runtime that asked for it."""
-    wake, process = entry.driver.take_wake_requested(), entry.driver.take_process_requested()
-    if entry.worker is not None and (wake or process):
-        entry.worker.kick()
+                entry.worker.abort("the service is closing")

@@ -6,10 +6,12 @@ waits for it, while it runs or waits for a backoff; of the others the least rece
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar, final
 from uuid import UUID
+from weakref import finalize
 
 from attrs import evolve
 
@@ -21,8 +23,8 @@ from .driver import PersistentRuntimeDriver
 from .environment import Environment
 from .errors import EventLogOff, InputRejected, InvalidInput, UnknownInput
 from .events import EventEnvelope
-from .executor import Executor
-from .handles import InputHandle, InputOutcome, WaitFailed, outcome_of
+from .executor import Executor, tell
+from .handles import Ending, InputHandle, InputOutcome, WaitFailed, outcome_of
 from .ids import InputId, RunId, check_runtime_id
 from .inputs import Input
 from .observation import Observation
@@ -63,6 +65,9 @@ class RuntimeService:
         self._pool = RuntimePool(store, executor, self._settings, environment, self._observed)
 
     async def __aenter__(self) -> Self:
+        """Go on with the work that a service before this one left (``ServiceSettings.resume_backlog``)."""
+        if self._settings.resume_backlog:
+            self._pool.resume()
         return self
 
     async def __aexit__(
@@ -103,7 +108,13 @@ class RuntimeService:
         if isinstance(accepted, Rejected):
             raise InputRejected(accepted)
         input_id = accepted.existing_id if isinstance(accepted, Deduplicated) else accepted.input_id
-        return InputHandle(input_id, accepted, lambda waited: self.wait(runtime_id, waited))
+        entry = self._pool.get(runtime_id)
+        if entry is None or input_id not in entry.driver.image.bodies:
+            return InputHandle(input_id, accepted, lambda waited: self.wait(runtime_id, waited))
+        watched = entry.waiters.future(input_id)  # an ephemeral input is forgotten when it ends: listen from here on
+        handle = InputHandle(input_id, accepted, lambda waited: self._wait(runtime_id, waited, watched))
+        finalize(handle, entry.waiters.forget, watched)
+        return handle
 
     async def _admit(self, runtime_id: str, given: Input) -> AcceptOutcome:
         self._pool.check_open()
@@ -139,21 +150,24 @@ class RuntimeService:
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
         """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
+        return await self._wait(runtime_id, input_id, None)
+
+    async def _wait(self, runtime_id: str, input_id: InputId, watched: asyncio.Future[Ending] | None) -> InputOutcome:
         waited = input_id
         try:
             while True:
-                record = await self._ended(runtime_id, waited)
-                if not isinstance(record, InputRecord):
-                    return WaitFailed(input_id, record)
-                result = await self.input_result(runtime_id, waited)
-                outcome = outcome_of(record, result)
+                ending = await (self._ended(runtime_id, waited) if watched is None else asyncio.shield(watched))
+                if not isinstance(ending, InputRecord):
+                    return WaitFailed(input_id, ending)
+                ref = ResultRef.of(ending)
+                outcome = outcome_of(ending, None if ref is None else self._store.load_result(runtime_id, ref))
                 if not isinstance(outcome, UUID):
                     return outcome
                 waited = InputId(outcome)
         except HoldstateError as error:
             return WaitFailed(input_id, error)
 
-    async def _ended(self, runtime_id: str, input_id: InputId) -> InputRecord | HoldstateError:
+    async def _ended(self, runtime_id: str, input_id: InputId) -> Ending:
         async with self._pool.use(runtime_id) as entry:
             future = entry.waiters.future(input_id)  # before the look: an end between the two is not missed
             try:
@@ -162,7 +176,7 @@ class RuntimeService:
                     return UnknownInput(runtime_id, input_id)
                 return record if record.is_terminal else await future
             finally:
-                entry.waiters.forget(input_id, future)
+                entry.waiters.forget(future)
 
     async def cancel(self, runtime_id: str, input_id: InputId) -> CancelOutcome:
         """Give a waiting input up."""
@@ -208,10 +222,7 @@ class RuntimeService:
     async def interrupt(self, runtime_id: str) -> bool:
         """Call the current run off, free of charge; False when there is none."""
         async with self._pool.use(runtime_id) as entry:
-            if entry.worker is None or entry.worker.active is None:
-                return False
-            entry.worker.interrupt("interrupted")
-            return True
+            return entry.worker is not None and entry.worker.interrupt("interrupted")
 
     async def _end(
         self,
@@ -228,13 +239,9 @@ class RuntimeService:
             return report
 
     async def _tell(self, runtime_id: str, control: RuntimeControl) -> None:
-        """Tell an executor that wants to know; what it raises changes nothing."""
-        told = getattr(self._executor, "control", None)
-        if told is None:
-            return
-        try:
-            await told(runtime_id, control)
-        except Exception as error:  # noqa: BLE001 - user code
+        """Tell an executor that wants to know; what goes wrong there changes nothing."""
+        error = await tell(self._executor, runtime_id, control, self._settings.hang_seconds)
+        if error is not None:
             self._pool.note(runtime_id, "the executor's control failed", error)
 
     # -- events and health -----------------------------------------------------------------------------------------

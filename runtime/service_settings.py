@@ -17,7 +17,9 @@ class ServiceSettings:
 
     ``max_open`` bounds the open runtimes that nothing keeps open, ``max_runs`` the runs under way at once,
     ``run_timeout`` a run (None: unbounded), ``hang_seconds`` how long an executor may take to end after it was
-    cancelled, and ``drain_seconds`` how long ``close`` waits for runs before it calls them off.
+    cancelled, and ``drain_seconds`` how long ``close`` waits for runs before it calls them off. With ``resume_backlog``
+    entering the service claims every runtime in which a service before it left work; without, work waits until its
+    runtime is used.
 
     Beyond ``max_active_total`` inputs that have not ended, or ``max_queued_bytes`` of their payloads and images, inputs
     are rejected as overloaded. A run under way for more than ``overdue_seconds`` shows as overdue in the status.
@@ -29,6 +31,7 @@ class ServiceSettings:
     run_timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0.0)))
     hang_seconds: float = field(default=5.0, validator=validators.ge(0.0))
     drain_seconds: float = field(default=30.0, validator=validators.ge(0.0))
+    resume_backlog: bool = True
     max_active_total: int = field(default=1_000_000, validator=validators.ge(1))
     max_queued_bytes: int = field(default=1024 * MIB, validator=validators.ge(1))
     overdue_seconds: float = field(default=300.0, validator=validators.gt(0.0))

@@ -9,27 +9,45 @@ once more before it ends, or starts one; between "nothing to do" and "asleep" th
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
-from typing import final
+from functools import partial
+from typing import Any, Final, final
 
 from ..spec.errors import TransitionRefused
+from ..spec.vocabulary import RuntimeState
 from .driver import PersistentRuntimeDriver
-from .errors import DriverClosed, Fenced, RunInProgress, RunNotCurrent, StoreError
-from .executor import ActiveRun, Executor, PermanentFailure
+from .errors import DriverClosed, Fenced, RunNotCurrent, StoreClosed, StoreError, StoreForked, StoreLost
+from .executor import ActiveRun, Executor, ExecutorFailed, ExecutorHangs, executed
+from .ids import RunId
 from .outcomes import RunOutput
+from .service_settings import ServiceSettings
 
-_log = logging.getLogger("holdstate.service")
+STORE_RETRY_SECONDS: Final = (0.05, 0.2, 1.0, 5.0)
+"""How long to wait before the store is tried again after it failed; the last one repeats."""
 
-STORE_RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
-"""How long to wait before the end of a run is committed again after the store failed; the last one repeats."""
+WAKE_DELAY_SECONDS: Final = 0.001
+"""A timer that rings late finds the work due; one that rings a microsecond early would have to be set again."""
+
+FINISHED: Final = (Fenced, DriverClosed, StoreClosed, StoreForked, StoreLost)
+"""What a driver never comes back from: it has to be opened anew, or its store has."""
+
+End = Callable[[], Awaitable[object]]
 
 
 @final
 class RuntimeWorker:
-    """Works one runtime off with one executor. ``turns`` bounds how many runs the service has under way at once."""
+    """Works one runtime off with one executor.
+
+    ``turns`` bounds how many runs the service has under way at once, first come first served, a run each, so that no
+    runtime starves. ``on_problem`` hears of what is tried again, and of what ends the worker; ``on_idle`` of each time
+    it has nothing more to do for now.
+
+    An executor that ignores its cancellation for ``hang_seconds`` is left behind: its run ends without it, its later
+    boundaries are refused (``RunNotCurrent``), its turn is given back, and the runtime goes on. So a run and its next
+    attempt may overlap in an executor that does that; ``left_behind`` counts them.
+    """
 
     def __init__(
         self,
@@ -37,53 +55,69 @@ class RuntimeWorker:
         executor: Executor,
         turns: AbstractAsyncContextManager[object],
         *,
-        run_timeout_seconds: float | None,
-        hang_seconds: float,
+        settings: ServiceSettings,
         now: Callable[[], datetime],
-        on_problem: Callable[[str, BaseException], None],
+        on_problem: Callable[[str, Exception], None],
+        on_idle: Callable[[], None],
     ) -> None:
         self.driver = driver
+        self.active: ActiveRun | None = None
+        """The run that the executor has in hand now."""
+        self.task: asyncio.Task[None] | None = None
         self._executor = executor
         self._turns = turns
-        self._run_timeout = run_timeout_seconds
-        self._hang_seconds = hang_seconds
+        self._settings = settings
         self._now = now
         self._on_problem = on_problem
-        self._task: asyncio.Task[None] | None = None
+        self._on_idle = on_idle
         self._look_again = False
         self._is_paused = False
+        self._gave_up = asyncio.Event()
+        self._is_beginning = False
+        self._is_called_off = False
+        self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.active: ActiveRun | None = None
+        self._left_behind: set[asyncio.Task[RunOutput | ExecutorFailed]] = set()
 
     @property
     def is_busy(self) -> bool:
         """Whether the task lives or a backoff is being waited for."""
-        return self._task is not None or self._timer is not None
+        return self.task is not None or self._timer is not None
+
+    @property
+    def left_behind(self) -> int:
+        """How many executors still work on runs that were taken from them."""
+        return len(self._left_behind)
 
     def kick(self) -> None:
         """There may be something to do."""
         if self._is_paused:
             return
         self._look_again = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work())
+        self._stop_timer()
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(self._work())
 
-    async def pause(self) -> None:
-        """Begin no further run, and wait for the one under way."""
-        self._is_paused = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._task is not None:
-            await asyncio.wait([self._task])
-
-    def interrupt(self, reason: str) -> None:
-        """Call the current run off, if there is one."""
+    def interrupt(self, reason: str) -> bool:
+        """Call the current run off, free of charge; False where there is none, or its executor has ended already."""
         if self.active is not None:
             self.active.token.cancel(reason)
+            return True
+        self._is_called_off = self._is_beginning and self.driver.runtime_state is RuntimeState.RUNNING
+        return self._is_called_off
+
+    def pause(self) -> None:
+        """Begin no further run, ever; the one under way goes on."""
+        self._is_paused = True
+        self._stop_timer()
+
+    def abort(self, reason: str) -> None:
+        """``pause``, call the current run off, and wait no longer for a store that fails: a run whose end cannot be
+        stored is left as a crash would leave it.
+        """
+        self.pause()
+        self._gave_up.set()
+        self.interrupt(reason)
 
     # -- the task --------------------------------------------------------------------------------------------------
 
@@ -91,96 +125,116 @@ class RuntimeWorker:
         try:
             while self._look_again and not self._is_paused:
                 self._look_again = False
-                async with self._turns:
-                    if await self._run_once():
-                        self._look_again = True
-                        continue
-                due = await self.driver.next_due()
-                if due is not None and not self._look_again:
-                    self._sleep_until(due)
-        except (Fenced, DriverClosed) as error:
-            self._on_problem("the runtime is held by somebody else", error)
-        except StoreError as error:
-            self._on_problem("the store failed", error)
-            self._sleep(STORE_RETRY_SECONDS[-1])
+                await self._look()
         finally:
-            self._task = None
-            if self._look_again and not self._is_paused:
-                self.kick()
+            self.task = None
+        self._on_idle()
 
-    def _sleep_until(self, due: datetime) -> None:
-        self._sleep(max((due - self._now()).total_seconds(), 0.001))
+    async def _look(self) -> None:
+        """One turn: a run, or a note of when to look again."""
+        try:
+            async with self._turns:
+                if self._is_paused:
+                    return
+                if await self._run_once():
+                    self._look_again = True
+            due = None if self._look_again else await self.driver.next_due()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the runtime's work must not stop for it
+            self._failed(error)
+        else:
+            self._failures = 0
+            if due is not None:
+                self._sleep(max((due - self._now()).total_seconds(), 0.0) + WAKE_DELAY_SECONDS)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, FINISHED):
+            self.pause()
+            self._on_problem("the runtime cannot go on here", error)
+            return
+        self._on_problem("the work of the runtime is held up", error)
+        self._sleep(STORE_RETRY_SECONDS[min(self._failures, len(STORE_RETRY_SECONDS) - 1)])
+        self._failures += 1
 
     def _sleep(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._woken)
+        if not self._look_again and not self._is_paused:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
 
-    def _woken(self) -> None:
-        self._timer = None
-        self.kick()
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- one run ---------------------------------------------------------------------------------------------------
 
     async def _run_once(self) -> bool:
         """One run from begin to end; False when there was nothing to begin."""
+        self._is_beginning, self._is_called_off = True, False
         try:
-            run = await self.driver.begin_run()
-        except (RunInProgress, TransitionRefused):
-            return False
-        if run is None:
-            return False
-        snapshot = await self.driver.session_snapshot()
-        self.active = ActiveRun(run, self.driver, snapshot)
-        try:
-            end = await self._apply(self.active)
-            await self._commit(end)
+            active = await self._begin()
         finally:
-            self.active = None
+            self._is_beginning = False
+        if active is None:
+            return False
+        if self._is_called_off or self._gave_up.is_set():
+            end: End = partial(self.driver.cancel_run, active.run_id)
+        else:
+            end = await self._apply(active)
+        await self._commit(end)
         return True
 
-    async def _apply(self, active: ActiveRun) -> Callable[[], Awaitable[object]]:
-        """Let the executor work; returns what is to be committed."""
-        run_id, driver = active.run_id, self.driver
-        task = asyncio.ensure_future(self._executor.apply(active))
-        called_off = asyncio.ensure_future(active.token.wait())
+    async def _begin(self) -> ActiveRun | None:
         try:
-            await asyncio.wait({task, called_off}, timeout=self._run_timeout, return_when=asyncio.FIRST_COMPLETED)
-            if task.done() and not task.cancelled():
-                return self._end_of(active, task)
-            if called_off.done():
+            run = await self.driver.begin_run()
+        except TransitionRefused:
+            return None  # it was stopped or destroyed
+        if run is None:
+            return None
+        try:
+            has_snapshot = self.driver.image.runtime.has_snapshot
+            snapshot = await self.driver.session_snapshot() if has_snapshot else None
+        except StoreError:
+            await self._commit(partial(self.driver.cancel_run, run.run_id))
+            raise
+        return ActiveRun(run, self.driver, snapshot)
+
+    async def _apply(self, active: ActiveRun) -> End:
+        """Let the executor work; returns how its run is to end."""
+        task = asyncio.create_task(executed(self._executor, active))
+        self.active = active
+        try:
+            waited: set[asyncio.Future[Any]] = {task, active.token.called_off}
+            timeout = self._settings.run_timeout
+            await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return self._end_of(active.run_id, task)
+            if active.token.is_cancelled:
                 await self._leave(task)
-                return lambda: driver.cancel_run(run_id)
+                return partial(self.driver.cancel_run, active.run_id)
             active.token.cancel("timeout")
             await self._leave(task)
-            problem = f"the run took longer than {self._run_timeout} s"
-            return lambda: driver.fail_run(run_id, problem)
+            return partial(self.driver.fail_run, active.run_id, f"the run took longer than {timeout} s")
         finally:
-            called_off.cancel()
+            self.active = None
 
-    async def _leave(self, task: asyncio.Future[RunOutput | bytes | None]) -> None:
+    async def _leave(self, task: asyncio.Task[RunOutput | ExecutorFailed]) -> None:
         """Cancel the executor and give it a moment; one that does not end is left behind."""
         task.cancel()
-        _, hanging = await asyncio.wait({task}, timeout=self._hang_seconds)
+        _, hanging = await asyncio.wait({task}, timeout=self._settings.hang_seconds)
         if hanging:
-            self._on_problem("an executor ignores its cancellation", RuntimeError(repr(task)))
-        elif not task.cancelled():
-            task.exception()
+            self._left_behind.add(task)
+            task.add_done_callback(self._left_behind.discard)
+            self._on_problem("an executor was left behind", ExecutorHangs(self._settings.hang_seconds))
 
-    def _end_of(self, active: ActiveRun, task: asyncio.Future[RunOutput | bytes | None]) -> Callable[[], Awaitable[object]]:
-        run_id, driver = active.run_id, self.driver
-        error = task.exception()
-        if isinstance(error, PermanentFailure):
-            problem = error.problem
-            return lambda: driver.fail_run(run_id, problem, recoverable=False)
-        if error is not None:
-            problem = f"{type(error).__name__}: {error}"
-            return lambda: driver.fail_run(run_id, problem)
-        output = _output_of(task.result())
-        if output is None:
-            problem = f"the executor returned {type(task.result()).__name__}; return a RunOutput, bytes or None"
-            return lambda: driver.fail_run(run_id, problem)
-        return lambda: driver.complete_run(run_id, output)
+    def _end_of(self, run_id: RunId, task: asyncio.Task[RunOutput | ExecutorFailed]) -> End:
+        outcome = ExecutorFailed("CancelledError") if task.cancelled() else task.result()
+        if isinstance(outcome, ExecutorFailed):
+            recoverable = not outcome.is_permanent
+            return partial(self.driver.fail_run, run_id, outcome.problem, recoverable=recoverable)
+        return partial(self.driver.complete_run, run_id, outcome)
 
-    async def _commit(self, end: Callable[[], Awaitable[object]]) -> None:
+    async def _commit(self, end: End) -> None:
         """Commit the end of a run, again and again while the store fails: the work is done and must not be repeated."""
-        attempt = 0
+        failures = 0
         while True:
             try:
                 await end()
@@ -188,14 +242,10 @@ class RuntimeWorker:
             except RunNotCurrent:
                 return  # somebody else ended it: stop, destroy
             except StoreError as error:
+                if self._gave_up.is_set() or isinstance(error, FINISHED):
+                    raise
                 self._on_problem("the end of a run could not be stored yet", error)
-                await asyncio.sleep(STORE_RETRY_SECONDS[min(attempt, len(STORE_RETRY_SECONDS) - 1)])
-                attempt += 1
-
-
-def _output_of(returned: object) -> RunOutput | None:
-    if returned is None:
-        return RunOutput()
-    if isinstance(returned, bytes):
-        return RunOutput(result=returned)
-    return returned if isinstance(returned, RunOutput) else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STORE_RETRY_SECONDS[min(failures, len(STORE_RETRY_SECONDS) - 1)]):
+                    await self._gave_up.wait()
+            failures += 1
