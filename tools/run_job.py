@@ -94,6 +94,8 @@ class Job:
         if self._stop.is_set():
             self._abort.set()
             self._handler.hurry()
+        else:
+            self._report.stopping(self._options.grace)
         self._stop.set()
         self._progressed.set()
         self._ready.put_nowait(None)

@@ -95,6 +95,10 @@ class Report:
         self.tally.failed_attempts += 1
         note(f"{place} in {runtime_id}: attempt {attempt} failed: {' '.join(error.split())[-_SHOWN_CHARACTERS:]}")
 
+    def stopping(self, grace: float) -> None:
+        """A signal came."""
+        note(f"stopping; a run that is going on has {grace:g} s to end (--grace), another signal stops it at once")
+
     def summary(self) -> None:
         """The totals, in one line on stderr."""
         tally = self.tally
