@@ -16,6 +16,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
+from holdstate.runtime.inputs import Input
 from holdstate.runtime.outcomes import Run, RunOutput
 from holdstate.runtime.store import ResultRef, RuntimeStore
 from holdstate.stores.lmdb_store import LmdbStore
@@ -84,8 +85,8 @@ async def _found(driver: PersistentRuntimeDriver, store: RuntimeStore) -> Found:
                 record.admission.lane,
                 record.state,
                 record.abandon_reason,
-                record.successor_id and str(record.successor_id),
-                record.last_run_id and str(record.last_run_id),
+                None if record.successor_id is None else str(record.successor_id),
+                None if record.last_run_id is None else str(record.last_run_id),
                 record.attempt_count,
                 record.failure_count,
                 None if ref is None else store.load_result(RUNTIME, ref),
@@ -104,12 +105,16 @@ async def _found(driver: PersistentRuntimeDriver, store: RuntimeStore) -> Found:
     )
 
 
-# -- workloads: each is called again and again with a rising number ------------------------------------------------------
+# -- workloads: each is called again and again with a rising number ---------------------------------------------------
 
 
 async def _admit(driver: PersistentRuntimeDriver, send: Send, number: int) -> None:
     """C1: three inputs, one of them steering, some of them together."""
-    made = [event(3 * number), steer(3 * number + 1), prompt(3 * number + 2, idempotency_key=f"key {number}")]
+    made: list[Input] = [
+        event(3 * number),
+        steer(3 * number + 1),
+        prompt(3 * number + 2, idempotency_key=f"key {number}"),
+    ]
     ids = [str(each.header.id) for each in made]
     send("calling", ids[0])
     await accept(driver, made[0])
