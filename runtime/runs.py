@@ -34,7 +34,7 @@ from .errors import (
 )
 from .ids import RunId
 from .image import RuntimeImage
-from .records import InputRecord, ResultSource
+from .records import InputRecord, LastRun, ResultSource
 from .stepper import Stepper, check_needs
 from .store import ResultRef
 
@@ -231,7 +231,4 @@ def _gave_back(stepper: Stepper) -> bool:
 
 
 def _is_repeated(image: RuntimeImage, run_id: RunId, ending: RunEnding) -> bool:
-    last = image.runtime.last_run
-    return (
-        image.runtime.current_run_id != run_id and last is not None and (last.run_id, last.ending) == (run_id, ending)
-    )
+    return image.runtime.last_run == LastRun(run_id, ending)

@@ -118,6 +118,17 @@ def test_more_goes_into_a_run_without_contributors() -> None:
     assert not core.image.runtime.shared_run
 
 
+def test_a_run_that_was_ever_shared_stays_shared() -> None:
+    """Others may have spoiled it for the one that is left, so that no failure of it ends that one for good (C15)."""
+    core = running(2)
+    core.do(c.RollbackStaged(core.at, core.image.runtime.contributors))
+    last = core.accept(steering())
+    core.do(c.StageMore(core.at, core.run))
+    assert core.image.runtime.shared_run
+    core.fail(recoverable=False)
+    assert core.state_of(last) is InputState.QUEUED
+
+
 # -- boundaries ----------------------------------------------------------------------------------------------------
 
 
