@@ -394,29 +394,3 @@ def assert_failure_is_typed(trial: Trial) -> None:
         assert not trial.failed, (trial.plan, trial.outcome)
     elif not trial.crashed:
         assert isinstance(trial.outcome, StoreError), (trial.plan, trial.outcome)
-
-
-# -- damage -----------------------------------------------------------------------------------------------------------
-
-
-def overwrite(store: LmdbStore, table: bytes, key: bytes, value: bytes) -> None:
-    """Put raw bytes where a row is."""
-
-    def put(rows: Any) -> None:
-        rows.txn.put(key, value, db=rows._databases[table])
-        rows.changes += 1
-
-    store._environment.write(put)
-
-
-def raw_rows(store: LmdbStore, table: bytes) -> list[tuple[bytes, bytes]]:
-    """Keys and values of a table as stored."""
-    with store._environment.reading() as rows:
-        return list(rows.scan(table, b""))
-
-
-def flipped(value: bytes, place: int) -> bytes:
-    """``value`` with one bit of the byte at ``place`` (from the end, if negative) turned."""
-    changed = bytearray(value)
-    changed[place] ^= 0x10
-    return bytes(changed)
