@@ -143,7 +143,7 @@ def complete(image: RuntimeImage, row: CommandRow, command: CompleteRun, setting
     staged = sum(record.state is InputState.STAGED for record in contributors)
     if staged or runtime.boundary_count == 0:
         raise RunIncomplete(command.run_id, staged, runtime.boundary_count)
-    if command.consumed is not None and set(command.consumed) != {record.input_id for record in contributors}:
+    if command.consumed is not None and sorted(command.consumed) != sorted(record.input_id for record in contributors):
         raise ContributorsRefused(command.name, command.run_id, "the consumed inputs must be exactly its contributors")
     stepper = Stepper(image, row, command, settings)
     stepper.send()

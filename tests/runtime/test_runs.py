@@ -218,7 +218,7 @@ def test_a_completion_consumes_its_contributors_and_keeps_the_result() -> None:
     core = running(2)
     core.boundary()
     first, second = core.image.runtime.contributors
-    for wrong in ((), (first,), (first, second, new_id())):
+    for wrong in ((), (first,), (first, second, new_id()), (first, second, second)):
         core.refuse(ContributorsRefused, c.CompleteRun(core.at, core.run, consumed=wrong))
     core.refuse(RunNotCurrent, c.CompleteRun(core.at, OTHER))
     core.do(c.CompleteRun(core.at, core.run, b"result", (second, first)))
