@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final, final
 
 from attrs import evolve, frozen
@@ -61,6 +62,8 @@ class DriverMachine(RuleBasedStateMachine):
     """Subclasses give ``new_store``; ``taken`` counts over all examples what happened."""
 
     taken: ClassVar[Counter[str]]
+    vanishing: ClassVar[bool] = True
+    """Whether turns of the loop can be counted: where commits run on a thread they cannot."""
 
     def new_store(self) -> RuntimeStore:
         raise AssertionError("each kind of store has a machine of its own")
@@ -320,15 +323,54 @@ class DriverMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.driver is not None)
     @rule(data=st.data(), many=st.integers(2, 4))
     def together(self, data: st.DataObject, many: int) -> None:
-        """Several commands of any kind in one group."""
-        names = [name for name in GROUPED if name != "close_down" or data.draw(st.integers(0, 9)) == 0]
-        self.perform(*(self._draw_op(data, data.draw(st.sampled_from(names))) for _ in range(many)))
+        """Several commands of any kind in one group, each drawn for what those before it leave."""
+        model, ops = self.model, []
+        self.model = model.copy()
+        try:
+            for _ in range(many):
+                ops.append(self._draw_op(data, self._likely(data, GROUPED)))
+                with suppress(Refused):
+                    ops[-1].model(self.model)
+        finally:
+            self.model = model
+        self.perform(*ops)
         self.taken["group of anything"] += 1
 
+    def _likely(self, data: st.DataObject, anything: tuple[str, ...]) -> str:
+        """The name of a command that has something to do in the present state, or sometimes of any."""
+        model = self.model
+        if data.draw(st.integers(0, 5), label="anything") == 0:
+            return data.draw(st.sampled_from(anything))
+        if model.run is not None:
+            names = ["boundary", "boundary", "complete_run", "run_completed", "fail_run", "cancel_run", "stage_batch"]
+            names.append("fail_event")
+            if len(model.staged()) == 1:
+                names.append("apply_input")
+            if model.staged():
+                names.append("rollback_staged")
+            if len(model.staged()) < len(model.contributors):
+                names += ["consume_inputs", "consume_inputs", "complete_current", "complete_current"]
+        elif model.opened is not None:
+            names = ["stage_batch", "stage_batch", "stage_batch", "cancel_run", "complete_current"]
+        elif model.next_batch():
+            names = ["begin_given", "begin_given", "start_run", "cancel_input"]
+        else:
+            names = ["accept"]
+        return data.draw(st.sampled_from(names))
+
     @precondition(lambda self: self.driver is not None)
-    @rule(data=st.data(), name=st.sampled_from(("cancel_input", "abandon_pending")))
-    def give_up(self, data: st.DataObject, name: str) -> None:
-        self.perform(self._draw_op(data, name))
+    @rule(data=st.data())
+    def work(self, data: st.DataObject) -> None:
+        """What an executor would do next."""
+        name = self._likely(data, WORKING)
+        self.perform(self._draw_op(data, "begin_run" if name == "begin_given" else name))
+
+    @precondition(lambda self: self.driver is not None)
+    @rule(data=st.data())
+    def work_on(self, data: st.DataObject) -> None:
+        for _ in range(data.draw(st.integers(1, 4))):
+            if self.driver is not None:
+                self.work(data)
 
     @precondition(lambda self: self.driver is not None and self.doubt is None)
     @rule(intents=st.sets(st.sampled_from(INTENTS)))
@@ -341,32 +383,14 @@ class DriverMachine(RuleBasedStateMachine):
     # -- runs ---------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.driver is not None)
-    @rule(data=st.data(), name=st.sampled_from(("begin_run", "begin_run", "begin_given", "start_run", "stage_batch")))
-    def begin_some_run(self, data: st.DataObject, name: str) -> None:
-        self.perform(self._draw_op(data, name))
+    @rule(data=st.data(), jitter=st.sampled_from((0.0, 0.25, 0.5, 0.999)))
+    def report_of_a_run(self, data: st.DataObject, jitter: float) -> None:
+        self.clock.jitter = jitter
+        self.perform(self._draw_op(data, data.draw(st.sampled_from(WORKING))))
 
-    @precondition(lambda self: self.driver is not None and self.model.run is not None)
-    @rule(data=st.data(), name=st.sampled_from(("boundary", "boundary", "bad_boundary", "stage_batch", "apply_input")))
-    def work_in_the_run(self, data: st.DataObject, name: str) -> None:
-        self.perform(self._draw_op(data, name))
-
-    @precondition(lambda self: self.driver is not None and self.model.run is not None)
-    @rule(data=st.data(), name=st.sampled_from(("consume_inputs", "rollback_staged")))
-    def leave_the_run(self, data: st.DataObject, name: str) -> None:
-        self.perform(self._draw_op(data, name))
-
-    @precondition(lambda self: self.driver is not None and self.model.run is not None)
-    @rule(data=st.data(), name=st.sampled_from(("complete_run", "complete_current", "run_completed")))
-    def end_the_run_well(self, data: st.DataObject, name: str) -> None:
-        self.perform(self._draw_op(data, name))
-
-    @precondition(lambda self: self.driver is not None)
-    @rule(data=st.data(), name=st.sampled_from(("fail_run", "fail_event", "cancel_run", "cancel_event")))
-    def end_the_run_badly(self, data: st.DataObject, name: str) -> None:
-        self.clock.jitter = data.draw(st.sampled_from((0.0, 0.25, 0.5, 0.999)))
-        self.perform(self._draw_op(data, name))
-
-    @precondition(lambda self: self.driver is not None and self.doubt is None and not self.failing)
+    @precondition(
+        lambda self: self.vanishing and self.driver is not None and self.doubt is None and not self.failing
+    )
     @rule(turns=st.integers(0, 4))
     def begin_and_vanish(self, turns: int) -> None:
         """The caller of begin_run is cancelled after some turns of the loop: no run is left over (C10)."""
@@ -413,12 +437,13 @@ class DriverMachine(RuleBasedStateMachine):
         self.perform(self._draw_op(data, name))
 
     @precondition(lambda self: self.driver is not None)
-    @rule(data=st.data(), name=st.sampled_from(("retire", "reset", "recycle", "recycle", "recover")))
-    def lifecycle(self, data: st.DataObject, name: str) -> None:
-        self.perform(self._draw_op(data, name))
+    @rule(data=st.data(), name=st.sampled_from(("retire", "reset", "recycle", "recover")), really=st.integers(0, 3))
+    def lifecycle(self, data: st.DataObject, name: str, really: int) -> None:
+        if really == 0 or (name == "recycle" and self.model.state == "retired"):
+            self.perform(self._draw_op(data, name))
 
     @precondition(lambda self: self.driver is not None)
-    @rule(data=st.data(), often=st.integers(1, 2), stay=st.booleans(), really=st.integers(0, 2))
+    @rule(data=st.data(), often=st.integers(1, 2), stay=st.booleans(), really=st.integers(0, 7))
     def close_down(self, data: st.DataObject, often: int, stay: bool, really: int) -> None:
         if really == 0:
             for _ in range(often):
@@ -472,16 +497,20 @@ class DriverMachine(RuleBasedStateMachine):
         self.store.arm(Plan())
 
     @precondition(lambda self: self.driver is not None)
-    @rule()
-    def crash(self) -> None:
+    @rule(really=st.integers(0, 2))
+    def crash(self, really: int) -> None:
+        if really:
+            return
         self.store.arm(Plan())
         self.driver = None
         self.taken["crash"] += 1
         self._open()
 
     @precondition(lambda self: self.driver is not None)
-    @rule()
-    def somebody_else_opens(self) -> None:
+    @rule(really=st.integers(0, 3))
+    def somebody_else_opens(self, really: int) -> None:
+        if really:
+            return
         if self.store.plan.fault in {Fault.DIES_BEFORE, Fault.DIES_AFTER}:
             self.store.arm(Plan())
         self.old = self.driver
@@ -545,7 +574,7 @@ class DriverMachine(RuleBasedStateMachine):
         return self._any_run(data)
 
     def _any_run(self, data: st.DataObject) -> Any:
-        if self.runs and data.draw(st.booleans(), label="old"):
+        if self.runs and data.draw(st.integers(0, 5), label="old") == 0:
             return data.draw(st.sampled_from(self.runs[-4:]))
         self.runs.append(self.clock.new_id())
         return self.runs[-1]
@@ -794,31 +823,20 @@ SOURCES_OF: Final = {
     "operation": ("system", "flow"),
 }
 KINDS: Final = tuple(SOURCES_OF)
+WORKING: Final = (
+    *("boundary", "bad_boundary", "bad_boundary", "apply_input", "stage_batch", "begin_given", "start_run"),
+    *("complete_run", "complete_current", "run_completed", "fail_run", "fail_event", "cancel_run", "cancel_event"),
+    *("consume_inputs", "rollback_staged"),
+)
+"""What an executor calls."""
+
 GROUPED: Final = (
-    "accept",
-    "accept",
-    "cancel_input",
-    "abandon_pending",
-    "begin_given",
-    "start_run",
-    "stage_batch",
-    "boundary",
-    "bad_boundary",
-    "complete_run",
-    "complete_current",
-    "run_completed",
-    "fail_run",
-    "cancel_run",
-    "apply_input",
-    "consume_inputs",
-    "rollback_staged",
-    "attach",
-    "detach",
-    "retire",
-    "reset",
-    "recycle",
+    *WORKING,
+    *("accept", "accept", "cancel_input", "abandon_pending", "attach", "detach", "retire", "reset", "recycle"),
     "close_down",
 )
+"""What may share a group whose answers can be foretold: a run id that is minted could not."""
+
 EFFECTIVE: Final = (
     *(f"accept {kind}" for kind in KINDS),
     *("begin_run", "begin_run, given id", "start_run", "stage_batch, begin", "stage_batch, more", "boundary"),

@@ -153,9 +153,16 @@ class Model:
         return front[: 1 if self.rules.max_attempts == 1 else self.rules.max_batch]
 
     def steer_prefix(self) -> list[Item]:
+        """What may join the current run: no failure of a shared run may end an input (C15)."""
+        staged = self.staged()
+        room = self.rules.max_batch
+        if self.rules.max_attempts == 1:
+            room = 1 - len(staged)
+        if any(item.failures for item in staged):
+            room = 0
         front: list[Item] = []
         for item in self.lane("steer"):
-            if item.failures or len(front) == self.rules.max_batch:
+            if item.failures or len(front) >= room:
                 break
             front.append(item)
         return front

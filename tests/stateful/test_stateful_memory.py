@@ -24,7 +24,7 @@ class MemoryMachine(DriverMachine):
 def test_the_driver_over_memory_agrees_with_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     """C1-C37 as far as one process can see them; every command, fault and crash was met with effect."""
     MemoryMachine.taken.clear()
-    run_state_machine_as_test(MemoryMachine, settings=scaled(examples=150, steps=40))
+    run_state_machine_as_test(MemoryMachine, settings=scaled(examples=250, steps=50))
     with capsys.disabled():
         print(f"\nmemory: {dict(sorted(MemoryMachine.taken.items()))}")
     assert [name for name in EFFECTIVE if not MemoryMachine.taken[name]] == []

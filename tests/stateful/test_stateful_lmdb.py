@@ -1,0 +1,39 @@
+"""The driver over the embedded store agrees with the model, whatever is called, whatever fails, wherever it crashes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from holdstate.runtime.store import RuntimeStore
+from holdstate.stores.lmdb_store import LmdbStore
+
+from .campaign import scaled
+from .machine import DriverMachine
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the sync of a commit costs nothing there
+
+
+class LmdbMachine(DriverMachine):
+    taken = Counter()
+
+    def new_store(self) -> RuntimeStore:
+        self.folder = TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+        return LmdbStore.open(Path(self.folder.name) / "store", map_size=16 * 1024 * 1024)
+
+    def drop_store(self) -> None:
+        super().drop_store()
+        self.folder.cleanup()
+
+
+def test_the_driver_over_lmdb_agrees_with_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """C48: the same commands over the embedded store, fewer of them."""
+    LmdbMachine.taken.clear()
+    run_state_machine_as_test(LmdbMachine, settings=scaled(examples=80, steps=40))
+    with capsys.disabled():
+        print(f"\nlmdb: {dict(sorted(LmdbMachine.taken.items()))}")
+    assert LmdbMachine.taken.total() > 500
