@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import pytest
 
-from .support import answers, call, finish, start, wait_for, wait_for_lines, write_lines
+from .support import answers, call, command, finish, start, wait_for, wait_for_lines, write_lines
 
 
 @pytest.fixture
@@ -174,6 +176,15 @@ def test_a_spoiled_row_that_is_asked_for_is_told_in_one_line(store: Path) -> Non
     assert result.exit_code == 1
     assert result.stderr.startswith("error: corrupt store: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", [(), ("--ndjson",)])
+def test_a_reader_may_stop_reading(store: Path, form: tuple[str, ...]) -> None:
+    """As in ``… | head``: exit code 0, and no word about it."""
+    words = shlex.join(command("store", "list", store, "--runtime", "a", *form))
+    for pipe in (f"{words} | head -c 1", f"{words} | true"):
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_store_can_be_looked_at_while_it_is_written(tmp_path: Path) -> None:
