@@ -20,7 +20,7 @@ from ..spec.errors import HoldstateError
 from .actor import Actor, Doubt
 from .errors import Fenced, StoreError, WrongLoop
 from .records import RuntimeRecord
-from .store import Claim, Commit, Reader, RuntimeStore, WriteResult, Written
+from .store import Claim, Reader, RuntimeStore, WriteResult, Written
 from .turn import Member, Turn
 
 LONG_COMMIT_SECONDS = 0.005
