@@ -343,7 +343,7 @@ class DriverMachine(RuleBasedStateMachine):
             return data.draw(st.sampled_from(anything))
         if model.run is not None:
             names = ["boundary", "boundary", "complete_run", "run_completed", "fail_run", "cancel_run", "stage_batch"]
-            names.append("fail_event")
+            names += ["fail_event", "cancel_event"]
             if len(model.staged()) == 1:
                 names.append("apply_input")
             if model.staged():
@@ -501,7 +501,8 @@ class DriverMachine(RuleBasedStateMachine):
     def crash(self, really: int) -> None:
         if really:
             return
-        self.store.arm(Plan())
+        if self.store.plan.fault in {Fault.DIES_BEFORE, Fault.DIES_AFTER}:
+            self.store.arm(Plan())
         self.driver = None
         self.taken["crash"] += 1
         self._open()
@@ -689,7 +690,7 @@ class DriverMachine(RuleBasedStateMachine):
 
     def _op_run_completed(self, data: st.DataObject) -> Op:
         run_id, ids = self._run(data), tuple(self.model.contributors)
-        consumed = data.draw(st.sampled_from((ids, ids, ids[::-1], ids[1:])))
+        consumed = data.draw(st.sampled_from((ids, ids, ids[::-1], ids[1:], ids * 2)))
         event = RunCompleted(run_id, consumed, data.draw(st.sampled_from((None, b"by event"))))
         return Op(
             "run_completed",

@@ -399,7 +399,7 @@ class Model:
         self._need(run_id)
         if self.staged() or self.boundaries == 0:
             raise Refused("RunIncomplete")
-        if consumed is not None and set(consumed) != set(self.contributors):
+        if consumed is not None and sorted(consumed) != sorted(self.contributors):
             raise Refused("ContributorsRefused")
         for item in self._consume_pending():
             if result is not None:
@@ -439,20 +439,21 @@ class Model:
             if not recoverable and alone:
                 self._end(item, "abandoned", "failed", error)
             else:
-                self._failed(item, wait=True)
+                self._failed(item, error)
         self._leave("failed")
         self.wake = self.wake or any(item.state == "queued" for item in staged)
         return ()
 
-    def _failed(self, item: Item, *, wait: bool) -> None:
+    def _failed(self, item: Item, error: str | None) -> None:
+        """By a run that failed with ``error``, or by a crash, which is nobody's error and makes nobody wait."""
         item.failures += 1
         if item.failures >= self.rules.max_attempts:
-            self._end(item, "abandoned", "attempts_exhausted", None)
+            self._end(item, "abandoned", "attempts_exhausted", error)
             return
         item.state = "queued"
         first, factor, longest, spread = self.rules.backoff
         seconds = min(first * factor ** (item.failures - 1), longest) * (1.0 + spread * (2.0 * self.jitter - 1.0))
-        item.due = self.now + seconds if wait and seconds > 0.0 else None
+        item.due = self.now + seconds if error is not None and seconds > 0.0 else None
 
     def cancel_run(self, run_id: UUID) -> Answer:
         if self.opened == run_id:
@@ -509,14 +510,12 @@ class Model:
         return ()
 
     def detach(self) -> Answer:
-        if "attached" not in (self.state, self.back_to):
-            return (False,)
         if self.state == "attached":
             self.state = "idle"
-        elif self.state == "running":
+        elif (self.state, self.back_to) == ("running", "attached"):
             self.back_to = "idle"
         else:
-            raise Refused("TransitionRefused")
+            return (False,)
         return (True,)
 
     def retire(self) -> Answer:
@@ -587,7 +586,7 @@ class Model:
         staged = self.staged()
         consumed = self._consume_pending()
         for item in staged:
-            self._failed(item, wait=False)
+            self._failed(item, None)
         requeued = sum(item.state == "queued" for item in staged)
         self.state = "retired" if "retired" in (self.state, self.back_to) else "idle"
         self._clear("recovered")

@@ -12,17 +12,15 @@ from hypothesis.stateful import run_state_machine_as_test
 from holdstate.runtime.store import RuntimeStore
 from holdstate.stores.lmdb_store import LmdbStore
 
-from .campaign import scaled
+from .campaign import SHARED_MEMORY, scaled
 from .machine import DriverMachine
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the sync of a commit costs nothing there
 
 
 class LmdbMachine(DriverMachine):
     taken = Counter()
 
     def new_store(self) -> RuntimeStore:
-        self.folder = TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+        self.folder = TemporaryDirectory(dir=SHARED_MEMORY)
         return LmdbStore.open(Path(self.folder.name) / "store", map_size=16 * 1024 * 1024)
 
     def drop_store(self) -> None:
