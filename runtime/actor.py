@@ -24,6 +24,11 @@ from .turn import Member, Turn
 _MOVED = frozenset({InputState.QUEUED, InputState.STAGED})
 
 
+def _moves(delta: Delta) -> bool:
+    """Whether it stages an input or puts one back."""
+    return any(before is not None and after is not None and after.state in _MOVED for before, after in delta.changes)
+
+
 @final
 @define
 class Doubt:
@@ -91,9 +96,7 @@ class Actor:
             self.events.extend(delta.announcements)
             self.wake = self.wake or delta.wake
             self.process = self.process or delta.process
-            if any(
-                before is not None and after is not None and after.state in _MOVED for before, after in delta.changes
-            ):
+            if self.cursor is not None and _moves(delta):
                 self.cursor = None
         self.stranded = False
         self.committed = self.image.runtime

@@ -23,9 +23,9 @@ def accept(turn: Turn, prepared: Prepared) -> object:
     existing = turn.find_input(header.id)
     if existing is None and header.idempotency_key is not None:
         existing = turn.find_by_key(header.idempotency_key)
-    inline = dict(prepared.blobs)
     missing = None
-    if existing is None:
+    if existing is None and prepared.blob_ids:
+        inline = dict(prepared.blobs)
         references = (blob_id for blob_id in prepared.blob_ids if blob_id not in inline)
         missing = next((blob_id for blob_id in references if not turn.blob_exists(blob_id)), None)
         if header.durability is Durability.EPHEMERAL and missing is None:

@@ -69,13 +69,13 @@ class Member:
         for before, after in delta.changes:
             if after is None or after.admission.is_ephemeral:
                 continue
-            written = self.writes.get(after.input_id)
-            is_new, body = (
-                (before is None, delta.bodies.get(after.input_id)) if written is None else (written[0], written[2])
-            )
-            self.writes[after.input_id] = (is_new, after, body)
-            if before is None and after.admission.idempotency_key is not None:
-                self.keys[after.admission.idempotency_key] = after.input_id
+            admission = after.admission
+            input_id = admission.input_id
+            written = self.writes.get(input_id)
+            is_new, body = (before is None, delta.bodies.get(input_id)) if written is None else (written[0], written[2])
+            self.writes[input_id] = (is_new, after, body)
+            if before is None and admission.idempotency_key is not None:
+                self.keys[admission.idempotency_key] = input_id
         self.blobs.update(delta.blobs)
         for receipt in delta.receipts:
             self.receipts[receipt.run_id, receipt.sequence] = receipt
