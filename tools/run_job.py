@@ -83,7 +83,7 @@ class Job:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-        if self._bad is not None:
+        if self._bad is not None and self._owed == 0:
             raise self._bad
         return not self._stop.is_set()
 
