@@ -66,6 +66,7 @@ class Group:
         self.members: dict[str, Member] = {}
         self.openings: dict[str, Opening] = {}
         self.decided: list[Decided] = []
+        self.postponed: list[Call] = []
 
     def writing(self) -> list[Member | Opening]:
         """The members that write."""
@@ -113,11 +114,12 @@ class GroupCommitter:
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and not self._loop.is_closed():
             raise WrongLoop
-        if self._in_flight is not None:
-            self._finish(self._in_flight[2])
+        # Calls that wait died with their loop; a commit under way has happened or not, and is settled on this one.
         self._queue.clear()
         self._scheduled = False
         self._loop = loop
+        if self._in_flight is not None:
+            self._finish(self._in_flight[2])
 
     def _enqueue(self, entry: Call | Opening) -> None:
         self._queue.append(entry)
@@ -171,8 +173,9 @@ class GroupCommitter:
                 waiting.append(entry)
             elif isinstance(entry, Opening):
                 group.openings[runtime_id] = entry
-            else:
-                self._decide(group, entry, reader)
+            elif not self._decide(group, entry, reader):
+                held.add(runtime_id)
+                group.postponed.append(entry)
         self._queue.extendleft(reversed(waiting))
 
     @staticmethod
@@ -184,7 +187,8 @@ class GroupCommitter:
             return member is None
         return member is None or (member.actor is entry.actor and not (entry.alone and member.deltas))
 
-    def _decide(self, group: Group, call: Call, reader: Reader) -> None:
+    def _decide(self, group: Group, call: Call, reader: Reader) -> bool:
+        """Decide or refuse ``call``; False where it has to wait, because care was taken that it needs in the store."""
         actor = call.actor
         member = group.members.get(actor.runtime_id) or Member(actor)
         turn = actor.turn(member, reader)
@@ -193,6 +197,8 @@ class GroupCommitter:
             if not member.deltas and actor.needs_care(self._store.generation):
                 actor.take_care(turn, self._store.generation)
                 self._keep(group, member, turn)
+                if call.alone and member.deltas:
+                    return False
                 turn = actor.turn(member, reader)
             member.merge()
             outcome = call.decide(turn)
@@ -200,8 +206,9 @@ class GroupCommitter:
         except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
             turn.take_back()
             call.future.set_exception(error)
-            return
+            return True
         group.decided.append(Decided(call, outcome, turn))
+        return True
 
     @staticmethod
     def _keep(group: Group, member: Member, turn: Turn) -> None:
@@ -298,12 +305,18 @@ class GroupCommitter:
             if error is None:
                 self._take_effect(decided)
             _answer(call.future, decided.outcome if error is None else error)
+        for call in group.postponed:
+            error = failed.get(call.actor.runtime_id)
+            if error is not None:
+                _answer(call.future, error)
+            elif not _is_gone(call.future):
+                self._queue.appendleft(call)
 
     def _take_effect(self, decided: Decided) -> None:
         """Let what the call meant to do after its commit happen, unless its caller is gone: then a run it began goes
         back.
         """
-        abandoned = decided.turn.when_abandoned if decided.call.future.cancelled() else None
+        abandoned = decided.turn.when_abandoned if _is_gone(decided.call.future) else None
         if abandoned is not None:
             self.submit_quietly(decided.call.actor, abandoned)
             return
@@ -334,7 +347,7 @@ class GroupCommitter:
         try:
             with self._store.reading() as reader:
                 stored = reader.load_record(actor.runtime_id)
-        except StoreError:
+        except Exception:  # noqa: BLE001 - whatever keeps it from being read back
             cause = StoreError(error.problem, applied=None, cause=error.__cause__)
             actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], wanted, actor.opened_run)
             return cause
@@ -349,6 +362,11 @@ class GroupCommitter:
         if stored is not None and stored.revision == wanted:
             return None
         return StoreError(error.problem, applied=False, cause=error.__cause__)
+
+
+def _is_gone(future: asyncio.Future[object]) -> bool:
+    """Whether nobody waits for ``future`` any more."""
+    return future.cancelled() or future.get_loop().is_closed()
 
 
 def _answer(future: asyncio.Future[object], answer: object) -> None:

@@ -125,16 +125,23 @@ class Member:
 class Turn:
     """Handed to the function that decides a call. ``step`` may be used several times; all of it happens or none."""
 
-    __slots__ = ("actor", "after_commit", "applied", "at", "member", "reader", "when_abandoned")
+    __slots__ = ("_at", "actor", "after_commit", "applied", "member", "reader", "when_abandoned")
 
     def __init__(self, actor: Actor, member: Member, reader: Reader) -> None:
         self.actor = actor
         self.member = member
         self.reader = reader
-        self.at: datetime = actor.environment.now()
+        self._at: datetime | None = None
         self.applied: list[tuple[Delta, Delta]] = []
         self.after_commit: list[Callable[[], None]] = []
         self.when_abandoned: Callable[[Turn], object] | None = None
+
+    @property
+    def at(self) -> datetime:
+        """The time of this turn: the clock is asked once, by the first who wants to know."""
+        if self._at is None:
+            self._at = self.actor.environment.now()
+        return self._at
 
     def step(self, command: Command) -> object:
         """Step the core and apply what it says to memory; returns the outcome."""
