@@ -37,6 +37,9 @@ from .kit import (
     world,
 )
 
+LIFE = 10_000
+"""How often a life may call its workload; the numbers of a life start at a multiple of it."""
+
 Send = Callable[..., None]
 Workload = Callable[[PersistentRuntimeDriver, Send, int], Awaitable[None]]
 
@@ -132,13 +135,16 @@ async def _replace(driver: PersistentRuntimeDriver, send: Send, number: int) -> 
 
 
 async def _crash(driver: PersistentRuntimeDriver, send: Send, number: int) -> None:
-    """C14: begin a run again and again; some are called off, which costs nothing."""
+    """C14: begin a run again and again; some are called off, which costs nothing. Every other life dies in a run."""
     if not driver._actor.image.inputs:
         await accept(driver, *(event(100 * number + n) for n in range(3)))
     for lap in range(4):
         send("beginning")
         run = await begun(driver)
         send("begun", str(run.run_id), *(str(each) for each in run.input_ids))
+        if lap == 2 and (number // LIFE) % 2:
+            send("holding")
+            await asyncio.Event().wait()
         if lap == 3:
             await driver.complete_run(run)
         else:
@@ -194,8 +200,8 @@ def work(path: Path, name: str, life: int, connection: Connection) -> None:
         with LmdbStore.open(path) as store:
             driver = await opened(store, settings=rules, environment=world(life))
             send("found", await _found(driver, store))
-            for number in range(10_000):
-                await WORKLOADS[name](driver, send, 10_000 * life + number)
+            for number in range(LIFE):
+                await WORKLOADS[name](driver, send, LIFE * life + number)
 
     asyncio.run(live())
 
