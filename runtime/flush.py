@@ -265,8 +265,7 @@ class GroupCommitter:
         self._average_seconds += (seconds - self._average_seconds) * 0.2
 
     def _finish(self, done: ThreadFuture[list[WriteResult]]) -> None:
-        if self._in_flight is None or self._in_flight[2] is not done:
-            return
+        assert self._in_flight is not None, "a commit is settled once, by its loop or by the one that adopts it"
         group, writing, _ = self._in_flight
         self._in_flight = None
         try:

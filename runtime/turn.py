@@ -116,10 +116,6 @@ class Member:
             self.actor.image.apply(inverse)
         self.actor.opened_run = self.opened_run
 
-    def redo(self) -> None:
-        for delta, _ in self.deltas:
-            self.actor.image.apply(delta)
-
 
 @final
 class Turn:
