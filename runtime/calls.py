@@ -8,7 +8,7 @@ from hashlib import sha256
 from ..spec.vocabulary import AbandonReason, Durability, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
 from . import commands as c
 from .admitting import Prepared, inlined
-from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent, StoreCorruption
+from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent
 from .ids import InputId, RunId
 from .inputs import Input
 from .outcomes import BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput
@@ -248,8 +248,7 @@ def dequeue_by_id(turn: Turn, input_id: InputId) -> tuple[InputId, Input] | None
 
 def _peek(turn: Turn, input_id: InputId) -> tuple[InputId, Input]:
     given = turn.input(turn.actor.image.inputs[input_id])
-    if given is None:
-        raise StoreCorruption(f"input {input_id}", "it is queued, yet its payload is not in the store")
+    assert given is not None, "only an ended input may be without its payload"
     return input_id, given
 
 

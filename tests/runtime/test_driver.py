@@ -21,11 +21,21 @@ from holdstate.runtime.errors import (
 from holdstate.runtime.events import EventEnvelope
 from holdstate.runtime.ids import InputId, RunId
 from holdstate.runtime.inputs import ContinuationInput, PeerInput, PeerRequest, PromptInput
-from holdstate.runtime.outcomes import Accepted, BoundaryApplied, Rejected, RunCompleted, RunOutput, RunStarted
+from holdstate.runtime.outcomes import (
+    Accepted,
+    BoundaryApplied,
+    Rejected,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunOutput,
+    RunStarted,
+)
 from holdstate.runtime.records import RunBoundaryReceipt
 from holdstate.runtime.settings import Limits
 from holdstate.spec.errors import TransitionRefused
 from holdstate.spec.vocabulary import (
+    AbandonReason,
     Durability,
     EventCode,
     HandlingMode,
@@ -221,6 +231,39 @@ async def test_a_boundary_and_its_completion_in_two_commits() -> None:
         await driver.recover()
     await driver.on_run_event(RunCompleted(RUN, (ids[0],)))
     assert await driver.input_result(ids[0]) == b"early"
+
+
+async def test_lifecycle_calls_say_what_they_gave_up() -> None:
+    """Abandoning spares the run, retiring keeps what is queued, stop and destroy settle the rest; repeating is done."""
+    driver, _ = await with_work("a", "b", "c")
+    await driver.begin_run(RUN)
+    assert (await driver.abandon_pending_inputs(AbandonReason.FAILED, "why")).inputs_abandoned == 2
+    assert (await driver.retire()).inputs_pending_drain == 1
+    await driver.on_run_event(RunFailed(RUN, "broken"))
+    await driver.on_run_event(RunFailed(RUN, "broken"))
+    assert (await driver.stop()).inputs_abandoned == 1
+    assert (await driver.destroy()).inputs_abandoned == 0
+    assert (await driver.destroy()).inputs_abandoned == 0
+    assert driver.runtime_state is RuntimeState.DESTROYED
+
+
+async def test_a_run_can_be_completed_after_a_boundary_with_nothing_left_to_list() -> None:
+    """C19: no second receipt then; a new snapshot makes one."""
+    for output, receipts in ((RunOutput(result=b"late"), 1), (RunOutput(b"snapshot"), 2)):
+        driver, ids = await with_work("a")
+        await driver.begin_run(RUN)
+        await driver.apply_input(ids[0], RUN)
+        await driver.complete_run(RUN, output)
+        assert driver._actor.image.runtime.counts.receipts == receipts
+        assert await driver.input_result(ids[0]) == output.result
+
+
+async def test_a_run_can_be_cancelled_by_an_event() -> None:
+    """As cancel_run."""
+    driver, ids = await with_work("a")
+    await driver.begin_run(RUN)
+    await driver.on_run_event(RunCancelled(RUN))
+    assert await driver.input_state(ids[0]) is InputState.QUEUED
 
 
 # -- volatile ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+from attrs import evolve
 
 from holdstate.runtime import flush
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
@@ -583,3 +584,55 @@ async def test_a_recover_that_waits_may_be_cancelled() -> None:
     gated.gate.set()
     assert len(await driver.active_input_ids()) == 1
     assert driver.runtime_state is RuntimeState.IDLE
+
+
+async def test_a_commit_that_landed_unnoticed_is_answered_as_done() -> None:
+    """C36: the revision that is read back says so."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    store.arm(Plan(Fault.LANDED, write=0))
+    assert isinstance(await driver.accept_input(PromptInput.new("a")), Accepted)
+    assert len(await driver.active_input_ids()) == 1
+
+
+async def test_a_commit_that_the_store_refuses_is_taken_back_and_the_driver_goes_on_refused() -> None:
+    """C36: memory that fell behind the store is told so, and nothing of the call stays."""
+    store = MemoryStore()
+    driver = await opened(store)
+    tables = store._tables
+    good = tables.records["r"]
+    tables.records["r"] = evolve(good, revision=good.revision + 1)
+    with pytest.raises(StoreError, match="builds on"):
+        await driver.accept_input(PromptInput.new("a"))
+    assert await driver.active_input_ids() == ()
+    tables.records["r"] = good
+    assert isinstance(await driver.accept_input(PromptInput.new("a")), Accepted)
+
+
+async def test_a_caller_who_left_hears_nothing_of_a_store_that_cannot_be_read() -> None:
+    """The others in the queue do."""
+    store = GatedStore()
+    driver = await opened(store)
+    store.reading_fails = StoreError("no")
+    tasks = [asyncio.create_task(driver.active_input_ids()) for _ in range(2)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    left, told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(left, asyncio.CancelledError)
+    assert isinstance(told, StoreError)
+
+
+async def test_a_run_that_ended_before_its_caller_left_is_not_taken_back_twice() -> None:
+    """It was cancelled by a later call of its group; there is nothing to disown."""
+    driver = await opened(MemoryStore())
+    await driver.accept_input(PromptInput.new("a"))
+    begin = asyncio.create_task(driver.begin_run(RUN))  # type: ignore[arg-type]
+    cancel = asyncio.create_task(driver.cancel_run(RUN))  # type: ignore[arg-type]
+    await turns(2)
+    begin.cancel()
+    await cancel
+    with pytest.raises(asyncio.CancelledError):
+        await begin
+    run = await driver.begin_run()
+    assert run is not None
+    assert run.attempt == 2
