@@ -205,8 +205,10 @@ class GroupCommitter:
             self._keep(group, member, turn)
         except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
             turn.take_back()
-            call.future.set_exception(error)
-            return True
+            if not member.deltas:
+                call.future.set_exception(error)
+                return True
+            outcome = error  # it may rest on what is not committed yet (C18)
         group.decided.append(Decided(call, outcome, turn))
         return True
 
@@ -372,7 +374,7 @@ def _answer(future: asyncio.Future[object], answer: object) -> None:
     """Give ``answer`` to a caller who is still there."""
     if future.done() or future.get_loop().is_closed():
         return
-    if isinstance(answer, HoldstateError):
+    if isinstance(answer, Exception):
         future.set_exception(answer)
     else:
         future.set_result(answer)

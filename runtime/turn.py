@@ -151,6 +151,8 @@ class Turn:
         for _, inverse in reversed(self.applied):
             self.actor.image.apply(inverse)
         self.applied.clear()
+        self.after_commit.clear()
+        self.when_abandoned = None
 
     # -- look-ups --------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,19 @@ async def test_a_refused_call_changes_nothing_and_its_neighbours_go_on() -> None
     assert len(await driver.active_input_ids()) == 3
 
 
+async def test_a_refusal_that_rests_on_an_uncommitted_call_waits_for_its_commit() -> None:
+    """C18: what a caller is told is never about a commit that then fails; such a call fails with it."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    await driver.accept_input(PromptInput.new("a"))
+    store.arm(Plan(Fault.REFUSED, write=0))
+    answers = await asyncio.gather(driver.begin_run(), driver.begin_run(), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreError, StoreError]
+    run, refused = await asyncio.gather(driver.begin_run(), driver.begin_run(), return_exceptions=True)
+    assert isinstance(run, Run)
+    assert isinstance(refused, RunInProgress)
+
+
 async def test_the_same_key_twice_in_one_group_is_one_input() -> None:
     """C5: the second sees what was decided for the first and is not stored yet."""
     driver = await opened(MemoryStore())
