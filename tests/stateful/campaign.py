@@ -8,9 +8,7 @@ from typing import Final
 
 from hypothesis import HealthCheck, settings
 
-
-
-SHARED_MEMORY: Final = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108 - stores live there briefly
+SHARED_MEMORY: Final = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 """Where the sync of a commit costs nothing, or None for the usual place of temporary files."""
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
+from holdstate.runtime import flush
 from holdstate.runtime.store import RuntimeStore
 from holdstate.stores.lmdb_store import LmdbStore
 
@@ -17,7 +19,7 @@ from .machine import DriverMachine
 
 
 class LmdbMachine(DriverMachine):
-    taken = Counter()
+    taken: ClassVar[Counter[str]] = Counter()
 
     def new_store(self) -> RuntimeStore:
         self.folder = TemporaryDirectory(dir=SHARED_MEMORY)
@@ -28,8 +30,11 @@ class LmdbMachine(DriverMachine):
         self.folder.cleanup()
 
 
-def test_the_driver_over_lmdb_agrees_with_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_driver_over_lmdb_agrees_with_the_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """C48: the same commands over the embedded store, fewer of them."""
+    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", 3600.0)  # on the loop, however slow the disk is
     LmdbMachine.taken.clear()
     run_state_machine_as_test(LmdbMachine, settings=scaled(examples=80, steps=40))
     with capsys.disabled():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
@@ -16,7 +17,7 @@ from .machine import DriverMachine
 
 
 class ThreadedMachine(DriverMachine):
-    taken = Counter()
+    taken: ClassVar[Counter[str]] = Counter()
     vanishing = False
 
     def new_store(self) -> RuntimeStore:
