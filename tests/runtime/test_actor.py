@@ -1,4 +1,4 @@
-"""One runtime in doubt: commits that landed or not, stores that came back as something else, events that nobody took."""
+"""One runtime in doubt: commits that landed or not, stores that came back as something else, events not taken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def opened(store: object, settings: RuntimeSettings = DEBUG) -> Driver:
 
 
 @pytest.mark.parametrize("landed", [True, False])
-async def test_a_commit_in_doubt_is_settled_by_the_revision(landed: bool) -> None:
+async def test_a_commit_in_doubt_is_settled_by_the_revision(*, landed: bool) -> None:
     """C35, C36: every call is refused with the first cause until the store can be read; then the answer is known."""
     store = FaultyStore(MemoryStore())
     driver = await opened(store)
@@ -39,7 +39,7 @@ async def test_a_commit_in_doubt_is_settled_by_the_revision(landed: bool) -> Non
     problems = []
     for call in (lambda: driver.accept_input(given), driver.active_input_ids, driver.begin_run):
         with pytest.raises(StoreError) as told:
-            await call()  # type: ignore[operator]
+            await call()
         assert told.value.applied is None
         problems.append(told.value.problem)
     assert len(set(problems)) == 1
@@ -48,7 +48,7 @@ async def test_a_commit_in_doubt_is_settled_by_the_revision(landed: bool) -> Non
 
 
 @pytest.mark.parametrize("landed", [True, False])
-async def test_a_run_that_a_commit_in_doubt_began_is_nobodys(landed: bool) -> None:
+async def test_a_run_that_a_commit_in_doubt_began_is_nobodys(*, landed: bool) -> None:
     """C36: it is rolled back before the next call, and its inputs paid nothing."""
     store = FaultyStore(MemoryStore())
     driver = await opened(store)

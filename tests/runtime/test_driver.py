@@ -142,13 +142,13 @@ async def test_a_failed_input_is_due_later() -> None:
 
 
 async def test_an_opened_run_begins_with_its_first_staging() -> None:
-    """C24: start_run keeps the run in memory; stage_input begins it durably, stage_batch takes more of the steer lane."""
+    """C24: start_run keeps the run in memory; stage_input begins it durably, stage_batch takes more into it."""
     store = MemoryStore()
     driver = await opened(store)
     first, more = ContinuationInput.new("a", HandlingMode.STEER), ContinuationInput.new("b", HandlingMode.STEER)
     await driver.accept_input(first)
     await driver.start_run(RUN)
-    assert driver.runtime_state is RuntimeState.IDLE
+    assert driver.is_idle
     for refused in (driver.start_run(OTHER), driver.begin_run()):
         with pytest.raises(RunInProgress):
             await refused
@@ -219,7 +219,7 @@ async def test_a_start_after_a_reset_in_one_group_is_open() -> None:
 
 
 async def test_a_boundary_and_its_completion_in_two_commits() -> None:
-    """C20: the receipt has to be of the run; the completion names its contributors; a snapshot makes one more receipt."""
+    """C20: the receipt has to be of the run, and the completion names its contributors."""
     driver, ids = await with_work("a")
     run = await driver.begin_run(RUN)
     assert run is not None
@@ -309,7 +309,7 @@ async def test_close_waits_for_what_was_called_before_and_refuses_the_rest() -> 
     await driver.close()
     for call in (driver.active_input_ids, driver.begin_run, driver.retire):
         with pytest.raises(DriverClosed):
-            await call()  # type: ignore[operator]
+            await call()
     with pytest.raises(DriverClosed):
         await driver.accept_input(PromptInput.new("b"))
     async with await opened(store) as again:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterator
+from functools import partial
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
 from attrs import evolve
 
-from holdstate.runtime import flush
+from holdstate.runtime import calls, flush
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.environment import Environment, RuntimeSettings
 from holdstate.runtime.errors import DriverClosed, Fenced, RunInProgress, RunNotCurrent, StoreError, WrongLoop
+from holdstate.runtime.ids import RunId
 from holdstate.runtime.inputs import PromptInput
 from holdstate.runtime.outcomes import Accepted, Deduplicated, Run
 from holdstate.spec.vocabulary import InputState, RuntimeState
@@ -24,7 +26,7 @@ from tests.faults import Fault, FaultyStore, Plan
 from .stores import GatedStore
 
 DEBUG = RuntimeSettings(debug=True)
-RUN = UUID(int=1, version=4)
+RUN = RunId(UUID(int=1, version=4))
 
 
 async def opened(store: object, runtime_id: str = "r") -> Driver:
@@ -37,15 +39,22 @@ async def turns(count: int = 5) -> None:
 
 
 @pytest.fixture
-def threaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def threaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit runs on the thread."""
     monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
-    return  # type: ignore[return-value]
+
+
+def _has_thread(committer: flush.GroupCommitter) -> bool:
+    return committer._thread is not None
+
+
+def _unwritable(group: object) -> NoReturn:
+    raise ZeroDivisionError
 
 
 async def until_entered(store: GatedStore) -> None:
-    while not store.entered.is_set():
-        await asyncio.sleep(0)
+    """Turn the loop until the thread is inside the writing function."""
+    assert await asyncio.to_thread(store.entered.wait, 30)
 
 
 # -- groups ------------------------------------------------------------------------------------------------------------
@@ -288,9 +297,9 @@ async def test_long_commits_move_to_the_thread_and_short_ones_back(monkeypatch: 
     store = MemoryStore()
     driver = await opened(store)
     committer = driver._committer
-    assert committer._thread is None
+    assert not _has_thread(committer)
     await driver.accept_input(PromptInput.new("a"))
-    assert committer._thread is not None
+    assert _has_thread(committer)
     monkeypatch.setattr(flush, "perf_counter", lambda: 0.0)
     for _ in range(60):
         await driver.accept_input(PromptInput.new("a"))
@@ -315,7 +324,7 @@ async def test_nothing_is_seen_before_its_commit() -> None:
     assert not read.done()
     assert driver.drain_events() == []
     assert not driver.take_wake_requested()
-    assert driver.runtime_state is RuntimeState.IDLE
+    assert driver.is_idle
     store.gate.set()
     run = await begin
     assert isinstance(run, Run)
@@ -360,7 +369,7 @@ def test_a_loop_that_ended_with_a_call_queued_leaves_a_usable_driver() -> None:
         driver = first.run(opened(store))
 
         async def leave() -> None:
-            driver._committer.submit_quietly(driver._actor, lambda turn: None)
+            driver._committer.submit_quietly(driver._actor, lambda _: None)
 
         first.run(leave())
         first.get_loop().call_soon(first.get_loop().stop)
@@ -369,7 +378,7 @@ def test_a_loop_that_ended_with_a_call_queued_leaves_a_usable_driver() -> None:
 
 @pytest.mark.usefixtures("threaded")
 def test_a_loop_that_ended_during_a_commit_hands_it_to_the_next_one() -> None:
-    """C10: the commit is waited for, calls behind it are dropped with their loop, and a run begun for nobody goes back."""
+    """C10: the commit is waited for, calls behind it go with their loop, and a run begun for nobody goes back."""
     store = GatedStore()
 
     async def leave() -> Driver:
@@ -377,7 +386,7 @@ def test_a_loop_that_ended_during_a_commit_hands_it_to_the_next_one() -> None:
         await driver.accept_input(PromptInput.new("a"))
         store.gate.clear()
         store.entered.clear()
-        tasks = [asyncio.create_task(driver.begin_run())]
+        tasks: list[asyncio.Task[object]] = [asyncio.create_task(driver.begin_run())]
         await until_entered(store)
         tasks.append(asyncio.create_task(driver.accept_input(PromptInput.new("b"))))
         await turns(2)
@@ -407,10 +416,6 @@ def test_a_loop_that_was_closed_under_its_callers_leaves_no_run_behind() -> None
     store.entered.clear()
 
     async def submit() -> asyncio.Future[object]:
-        from functools import partial
-
-        from holdstate.runtime import calls
-
         future = driver._committer.submit(driver._actor, partial(calls.begin_run, given=None))
         await until_entered(store)
         return future
@@ -480,7 +485,7 @@ async def test_a_group_that_cannot_be_encoded_is_taken_back() -> None:
     """C37: prepare() failed, so nothing was written."""
     store = GatedStore()
     driver = await opened(store)
-    store.inner.prepare = lambda group: 1 / 0  # type: ignore[method-assign, assignment]
+    store.inner.prepare = _unwritable  # type: ignore[method-assign]
     with pytest.raises(StoreError) as told:
         await driver.accept_input(PromptInput.new("a"))
     assert told.value.applied is False
@@ -553,13 +558,13 @@ async def test_a_staged_run_that_is_cancelled_in_the_same_group_is_cancelled() -
     given = PromptInput.new("a")
     await driver.accept_input(given)
     await asyncio.gather(
-        driver.start_run(RUN),  # type: ignore[arg-type]
-        driver.stage_batch([given.header.id], RUN),  # type: ignore[arg-type]
-        driver.cancel_run(RUN),  # type: ignore[arg-type]
+        driver.start_run(RUN),
+        driver.stage_batch([given.header.id], RUN),
+        driver.cancel_run(RUN),
     )
     assert driver.runtime_state is RuntimeState.IDLE
     with pytest.raises(RunNotCurrent):
-        await driver.fail_run(RUN, "late")  # type: ignore[arg-type]
+        await driver.fail_run(RUN, "late")
 
 
 async def test_recover_is_told_when_the_run_that_nobody_holds_cannot_be_taken_back() -> None:
@@ -639,8 +644,8 @@ async def test_a_run_that_ended_before_its_caller_left_is_not_taken_back_twice()
     """It was cancelled by a later call of its group; there is nothing to disown."""
     driver = await opened(MemoryStore())
     await driver.accept_input(PromptInput.new("a"))
-    begin = asyncio.create_task(driver.begin_run(RUN))  # type: ignore[arg-type]
-    cancel = asyncio.create_task(driver.cancel_run(RUN))  # type: ignore[arg-type]
+    begin = asyncio.create_task(driver.begin_run(RUN))
+    cancel = asyncio.create_task(driver.cancel_run(RUN))
     await turns(2)
     begin.cancel()
     await cancel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -36,7 +37,7 @@ async def test_a_read_sees_what_the_calls_before_it_in_its_group_wrote() -> None
     given = PromptInput.new("a", (INLINE,), idempotency_key="k")
     receipt = RunBoundaryReceipt(RUN, RunBoundary.RUN_START, (given.header.id,))
     event = BoundaryApplied(RUN, receipt, None, b"result")
-    answers = await asyncio.gather(
+    answers: list[Any] = await asyncio.gather(
         driver.accept_input(given),
         driver.begin_run(RUN),
         driver.on_run_event(event),
@@ -108,9 +109,7 @@ async def test_a_blob_of_the_same_group_counts_as_there() -> None:
     (blob_id,) = first.record.admission.blobs
     other = await Driver.open("other", MemoryStore())
     reference = PromptInput.new("b", (ImageBlock("image/png", blob=blob_id),))
-    answers = await asyncio.gather(
-        other.accept_input(PromptInput.new("a", (INLINE,))), other.accept_input(reference)
-    )
+    answers = await asyncio.gather(other.accept_input(PromptInput.new("a", (INLINE,))), other.accept_input(reference))
     assert [type(answer) for answer in answers] == [Accepted, Accepted]
 
 
@@ -128,5 +127,5 @@ async def test_an_active_input_without_its_payload_or_blob_is_corruption() -> No
     store._tables.rows["r"].bodies.clear()
     for call in (driver.begin_run, driver.dequeue_next):
         with pytest.raises(StoreCorruption, match="payload is not in the store"):
-            await call()  # type: ignore[operator]
+            await call()
     assert len(await driver.active_input_ids()) == 1
