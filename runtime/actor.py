@@ -25,6 +25,11 @@ from .turn import Member, Turn
 _MOVED = frozenset({InputState.QUEUED, InputState.STAGED})
 
 
+def _moves(delta: Delta) -> bool:
+    """Whether it stages an input or puts one back."""
+    return any(before is not None and after is not None and after.state in _MOVED for before, after in delta.changes)
+
+
 @final
 @define
 class Doubt:
@@ -93,9 +98,7 @@ class Actor:
             self.events.extend(delta.events or delta.announcements)
             self.wake = self.wake or delta.wake
             self.process = self.process or delta.process
-            if any(
-                before is not None and after is not None and after.state in _MOVED for before, after in delta.changes
-            ):
+            if self.cursor is not None and _moves(delta):
                 self.cursor = None
         self.stranded = False
         self.committed = self.image.runtime
@@ -126,16 +129,13 @@ class Actor:
         is_orphan = run_id is not None and run_id != self.handed_out and run_id == self.committed.current_run_id
         return is_orphan or self.stranded or self.doubt is not None or generation != self.generation
 
-    def take_care(self, turn: Turn, generation: int, *, alone: bool) -> None:
+    def take_care(self, turn: Turn, generation: int) -> None:
         """Settle a commit in doubt, compare notes with a store that was reopened, take back a run that nobody holds.
 
-        A call that has to be ``alone`` loads the store again and settles the run by itself: what is settled here would
-        be lost with that, and announced all the same. Raises the first cause while the store cannot be read (C35).
+        Raises the first cause while the store cannot be read (C35).
         """
         if self.doubt is not None or generation != self.generation:
             self._compare(turn, generation)
-        if alone:
-            return
         run_id = self.image.runtime.current_run_id
         if self.stranded:
             turn.step(Recover(turn.at))

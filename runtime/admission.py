@@ -121,20 +121,20 @@ def _admit(
     stepper = Stepper(image, row, command, settings)
     stepper.facts["consumes_on_accept"] = decision.consumes_on_accept
     stepper.facts["coalesces"] = decision.queue_mode is QueueMode.COALESCE
-    stepper.facts["by"] = stepper.facts["into"] = record.input_id
+    input_id = admission.input_id
+    stepper.facts["by"] = stepper.facts["into"] = input_id
     old = _replaced(image, admission)
     stepper.send({Selection.NEW: (record,), Selection.REPLACED: old})
-    stepper.admit(record)
+    admitted = stepper.admit(record)
     delta = stepper.delta(next_order=image.runtime.next_order + 1)
-    admitted = stepper.after(record)
     queued = admitted.state is InputState.QUEUED
     if queued or settings.retention.keep_payloads:
-        delta.bodies[record.input_id] = command.body
+        delta.bodies[input_id] = command.body
         delta.blobs = command.blobs
     idle = image.runtime.state is not RuntimeState.RUNNING
     delta.wake = queued and idle and decision.wake is WakeMode.WAKE_IF_IDLE
     delta.process = queued and admission.lane is Lane.STEER and _urges(decision)
-    delta.outcome = Accepted(record.input_id, decision, admitted, tuple(each.input_id for each in old))
+    delta.outcome = Accepted(input_id, decision, admitted, tuple([each.input_id for each in old]))
     return delta
 
 

@@ -46,8 +46,6 @@ def prepare_input(given: Input, limits: Limits) -> Prepared | Rejected:
 
 def inlined(prepared: Prepared, load: Callable[[str], bytes]) -> Prepared:
     """An ephemeral input with its images in its body: no store holds a blob for it."""
-    if not prepared.blob_ids:
-        return prepared
     whole = hydrate(prepared.input, load)
     return Prepared(whole, encode_body(whole), prepared.fingerprint, (), ())
 

@@ -9,7 +9,7 @@ from typing import cast
 from ..spec.vocabulary import AbandonReason, Durability, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
 from . import commands as c
 from .admitting import Prepared, inlined
-from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent, StoreCorruption
+from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent
 from .ids import InputId, RunId
 from .inputs import Input
 from .outcomes import BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput, Steers
@@ -24,9 +24,9 @@ def accept(turn: Turn, prepared: Prepared) -> object:
     existing = turn.find_input(header.id)
     if existing is None and header.idempotency_key is not None:
         existing = turn.find_by_key(header.idempotency_key)
-    inline = dict(prepared.blobs)
     missing = None
-    if existing is None:
+    if existing is None and prepared.blob_ids:
+        inline = dict(prepared.blobs)
         references = (blob_id for blob_id in prepared.blob_ids if blob_id not in inline)
         missing = next((blob_id for blob_id in references if not turn.blob_exists(blob_id)), None)
         if header.durability is Durability.EPHEMERAL and missing is None:
@@ -257,8 +257,7 @@ def dequeue_by_id(turn: Turn, input_id: InputId) -> tuple[InputId, Input] | None
 
 def _peek(turn: Turn, input_id: InputId) -> tuple[InputId, Input]:
     given = turn.input(turn.actor.image.inputs[input_id])
-    if given is None:
-        raise StoreCorruption(f"input {input_id}", "it is queued, yet its payload is not in the store")
+    assert given is not None, "only an ended input may be without its payload"
     return input_id, given
 
 

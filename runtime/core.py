@@ -53,8 +53,8 @@ def _attach(image: RuntimeImage, row: CommandRow, command: Command, settings: Ru
 
 def _detach(image: RuntimeImage, row: CommandRow, command: Command, settings: RuntimeSettings) -> Delta:
     runtime = image.runtime
-    attached = RuntimeState.ATTACHED in (runtime.state, runtime.pre_run_state)
-    if not attached:
+    state = runtime.pre_run_state if runtime.state is RuntimeState.RUNNING else runtime.state
+    if state is not RuntimeState.ATTACHED:  # being retired takes the attachment too
         return _done(image, DetachReport(was_attached=False))
     stepper = Stepper(image, row, command, settings)
     stepper.send()

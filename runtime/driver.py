@@ -73,18 +73,21 @@ class PersistentRuntimeDriver:
         Raises ``InvalidInput`` for a bad id, ``StoreCorruption`` where its rows cannot be trusted; nothing is written
         then.
         """
+        committer = committer_of(store)
         actor, report = await open_runtime(
             runtime_id, store, settings or RuntimeSettings(), environment or Environment()
         )
-        return cls(actor, committer_of(store), report)
+        return cls(actor, committer, report)
 
     async def close(self) -> None:
         """Finish what was called before, then refuse every call. The store keeps everything; a run in hand is left as a
         crash would leave it, so end or cancel it first.
         """
-        if self._actor.finished is None:
-            await self._committer.submit(self._actor, _nothing)
-        self.release()
+        try:
+            if self._actor.finished is None:
+                await self._committer.submit(self._actor, _nothing)
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Refuse every further call, without waiting for those that are queued."""

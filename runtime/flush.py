@@ -66,6 +66,7 @@ class Group:
         self.members: dict[str, Member] = {}
         self.openings: dict[str, Opening] = {}
         self.decided: list[Decided] = []
+        self.postponed: list[Call] = []
 
     def writing(self) -> list[Member | Opening]:
         """The members that write."""
@@ -117,11 +118,12 @@ class GroupCommitter:
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and not self._loop.is_closed():
             raise WrongLoop
-        if self._in_flight is not None:
-            self._finish(self._in_flight[2])
+        # Calls that wait died with their loop; a commit under way has happened or not, and is settled on this one.
         self._queue.clear()
         self._scheduled = False
         self._loop = loop
+        if self._in_flight is not None:
+            self._finish(self._in_flight[2])
 
     def _enqueue(self, entry: Call | Opening) -> None:
         self._queue.append(entry)
@@ -175,8 +177,9 @@ class GroupCommitter:
                 waiting.append(entry)
             elif isinstance(entry, Opening):
                 group.openings[runtime_id] = entry
-            else:
-                self._decide(group, entry, reader)
+            elif not self._decide(group, entry, reader):
+                held.add(runtime_id)
+                group.postponed.append(entry)
         self._queue.extendleft(reversed(waiting))
 
     @staticmethod
@@ -188,24 +191,30 @@ class GroupCommitter:
             return member is None
         return member is None or (member.actor is entry.actor and not (entry.alone and member.deltas))
 
-    def _decide(self, group: Group, call: Call, reader: Reader) -> None:
+    def _decide(self, group: Group, call: Call, reader: Reader) -> bool:
+        """Decide or refuse ``call``; False where it has to wait, because care was taken that it needs in the store."""
         actor = call.actor
         member = group.members.get(actor.runtime_id) or Member(actor)
         turn = actor.turn(member, reader)
         try:
             actor.check_open()
             if not member.deltas and actor.needs_care(self._store.generation):
-                actor.take_care(turn, self._store.generation, alone=call.alone)
+                actor.take_care(turn, self._store.generation)
                 self._keep(group, member, turn)
+                if call.alone and member.deltas:
+                    return False
                 turn = actor.turn(member, reader)
             member.merge()
             outcome = call.decide(turn)
             self._keep(group, member, turn)
         except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
             turn.take_back()
-            call.future.set_exception(error)
-            return
+            if not member.deltas:
+                call.future.set_exception(error)
+                return True
+            outcome = error  # it may rest on what is not committed yet (C18)
         group.decided.append(Decided(call, outcome, turn))
+        return True
 
     @staticmethod
     def _keep(group: Group, member: Member, turn: Turn) -> None:
@@ -262,8 +271,7 @@ class GroupCommitter:
         self._average_seconds += (seconds - self._average_seconds) * 0.2
 
     def _finish(self, done: ThreadFuture[list[WriteResult]]) -> None:
-        if self._in_flight is None or self._in_flight[2] is not done:
-            return
+        assert self._in_flight is not None, "a commit is settled once, by its loop or by the one that adopts it"
         group, writing, _ = self._in_flight
         self._in_flight = None
         try:
@@ -302,12 +310,18 @@ class GroupCommitter:
             if error is None:
                 self._take_effect(decided)
             _answer(call.future, decided.outcome if error is None else error)
+        for call in group.postponed:
+            error = failed.get(call.actor.runtime_id)
+            if error is not None:
+                _answer(call.future, error)
+            elif not _is_gone(call.future):
+                self._queue.appendleft(call)
 
     def _take_effect(self, decided: Decided) -> None:
         """Let what the call meant to do after its commit happen, unless its caller is gone: then a run it began goes
         back.
         """
-        abandoned = decided.turn.when_abandoned if decided.call.future.cancelled() else None
+        abandoned = decided.turn.when_abandoned if _is_gone(decided.call.future) else None
         if abandoned is not None:
             self.submit_quietly(decided.call.actor, abandoned)
             return
@@ -338,7 +352,7 @@ class GroupCommitter:
         try:
             with self._store.reading() as reader:
                 stored = reader.load_record(actor.runtime_id)
-        except StoreError:
+        except Exception:  # noqa: BLE001 - whatever keeps it from being read back
             cause = StoreError(error.problem, applied=None, cause=error.__cause__)
             actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], wanted, actor.opened_run)
             return cause
@@ -355,11 +369,16 @@ class GroupCommitter:
         return StoreError(error.problem, applied=False, cause=error.__cause__)
 
 
+def _is_gone(future: asyncio.Future[object]) -> bool:
+    """Whether nobody waits for ``future`` any more."""
+    return future.cancelled() or future.get_loop().is_closed()
+
+
 def _answer(future: asyncio.Future[object], answer: object) -> None:
     """Give ``answer`` to a caller who is still there."""
     if future.done() or future.get_loop().is_closed():
         return
-    if isinstance(answer, HoldstateError):
+    if isinstance(answer, Exception):
         future.set_exception(answer)
     else:
         future.set_result(answer)

@@ -32,12 +32,14 @@ async def open_runtime(
         opened[:] = [_settle(runtime_id, loaded, settings, environment, store.generation)]
         return opened[0][1].commit()
 
-    for attempt in range(CLAIM_ATTEMPTS):
+    left = CLAIM_ATTEMPTS
+    while True:
+        left -= 1
         try:
             await committer_of(store).open(Claim(runtime_id, settle))
             break
         except StoreError as error:
-            if error.applied is not None or attempt + 1 == CLAIM_ATTEMPTS:
+            if error.applied is not None or left == 0:
                 raise
     actor, member, report = opened[0]
     actor.generation = store.generation

@@ -135,12 +135,16 @@ class EndReport:
 @final
 @frozen
 class DetachReport:
+    """What detach found."""
+
     was_attached: bool
 
 
 @final
 @frozen
 class RunStarted:
+    """An executor began to work. It changes nothing: the staging is what counts."""
+
     run_id: RunId
 
 
@@ -168,6 +172,8 @@ class RunCompleted:
 @final
 @frozen
 class RunFailed:
+    """A run ended badly. One that is not recoverable is not tried again, unless its inputs shared it (C15)."""
+
     run_id: RunId
     error: str
     recoverable: bool = True
@@ -176,6 +182,8 @@ class RunFailed:
 @final
 @frozen
 class RunCancelled:
+    """A run was called off, free of charge."""
+
     run_id: RunId
 
 

@@ -175,6 +175,8 @@ class Counts:
 @final
 @frozen
 class LastRun:
+    """The last run of a runtime that ended, and how: the same ending again is answered as done."""
+
     run_id: RunId
     ending: RunEnding
 

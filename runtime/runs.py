@@ -34,7 +34,7 @@ from .errors import (
 )
 from .ids import RunId
 from .image import RuntimeImage
-from .records import InputRecord, ResultSource
+from .records import InputRecord, LastRun, ResultSource
 from .stepper import Stepper, check_needs
 from .store import ResultRef
 
@@ -143,7 +143,7 @@ def complete(image: RuntimeImage, row: CommandRow, command: CompleteRun, setting
     staged = sum(record.state is InputState.STAGED for record in contributors)
     if staged or runtime.boundary_count == 0:
         raise RunIncomplete(command.run_id, staged, runtime.boundary_count)
-    if command.consumed is not None and set(command.consumed) != {record.input_id for record in contributors}:
+    if command.consumed is not None and sorted(command.consumed) != sorted(record.input_id for record in contributors):
         raise ContributorsRefused(command.name, command.run_id, "the consumed inputs must be exactly its contributors")
     stepper = Stepper(image, row, command, settings)
     stepper.send()
@@ -231,7 +231,4 @@ def _gave_back(stepper: Stepper) -> bool:
 
 
 def _is_repeated(image: RuntimeImage, run_id: RunId, ending: RunEnding) -> bool:
-    last = image.runtime.last_run
-    return (
-        image.runtime.current_run_id != run_id and last is not None and (last.run_id, last.ending) == (run_id, ending)
-    )
+    return image.runtime.last_run == LastRun(run_id, ending)

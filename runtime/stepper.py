@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import cast, final
+from typing import Any, cast, final
 
 from ..spec.commands import CommandRow, InputGroup, Rule, Selection
 from ..spec.expressions import TRUE
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.runtime_state import RUNTIME_STATE
 from ..spec.vocabulary import (
-    AbandonReason,
     EventCode,
     InputEvent,
-    OutcomeKind,
     RunEnding,
     RuntimeEvent,
     RuntimeState,
@@ -159,45 +157,51 @@ class Stepper:
     def advance(self, record: InputRecord, event: InputEvent, params: Facts) -> InputRecord:
         """``record`` after ``event``; TransitionRefused where machine 1 has no row for it."""
         step = INPUTS.step(record.state, event, input_fields(record), params)
-        sets = step.sets
         history = (*record.history, HistoryEntry(self.at, record.state, step.target, event))
         dropped = len(history) - self.settings.max_history
-        failures = cast("int", sets.get("failure_count", record.failure_count))
+        # Anything: the table declares what each of its fields is, and a cast per field is a call on the hot path.
+        sets: dict[str, Any] = step.sets
+        get = sets.get
+        failures: int = get("failure_count", record.failure_count)
         after = InputRecord(
             record.admission,
             step.target,
-            cast("RunId | None", sets.get("last_run_id", record.last_run_id)),
-            cast("int | None", sets.get("last_boundary_sequence", record.last_boundary_sequence)),
-            cast("int", sets.get("attempt_count", record.attempt_count)),
+            get("last_run_id", record.last_run_id),
+            get("last_boundary_sequence", record.last_boundary_sequence),
+            get("attempt_count", record.attempt_count),
             failures,
             record.failure_cap if failures == record.failure_count else self.settings.retry.max_attempts,
             record.recovery_count,
-            cast("OutcomeKind | None", sets.get("terminal_outcome", record.outcome_kind)),
-            cast("InputId | None", sets.get("successor_id", record.successor_id)),
-            cast("AbandonReason | None", sets.get("abandon_reason", record.abandon_reason)),
-            cast("str | None", sets.get("error", record.error)),
+            get("terminal_outcome", record.outcome_kind),
+            get("successor_id", record.successor_id),
+            get("abandon_reason", record.abandon_reason),
+            get("error", record.error),
             None,
             record.result_source,
             history if dropped <= 0 else history[dropped:],
-            record.history_dropped + max(dropped, 0),
+            record.history_dropped + dropped if dropped > 0 else record.history_dropped,
         )
         self._announce(step.emits, after)
         return after
 
     def _announce(self, codes: tuple[str, ...], record: InputRecord) -> None:
-        input_id, run_id = record.input_id, record.last_run_id
+        input_id, run_id = record.admission.input_id, record.last_run_id
         outcome = record.terminal_outcome
         for code in codes:
             self.announcements.append(Announcement(cast("EventCode", code), self.at, input_id, run_id, None, outcome))
 
     def _put(self, before: InputRecord, after: InputRecord) -> None:
-        first = self.changed.get(after.input_id)
-        self.changed[after.input_id] = (before if first is None else first[0], after)
+        input_id = after.admission.input_id
+        first = self.changed.get(input_id)
+        self.changed[input_id] = (before if first is None else first[0], after)
 
-    def admit(self, record: InputRecord) -> None:
-        """Count ``record``, which is in ``changed`` as if it had existed before, as new."""
-        self.changed[record.input_id] = (None, self.changed[record.input_id][1])
-        self.key_added = record.admission.idempotency_key is not None
+    def admit(self, record: InputRecord) -> InputRecord:
+        """Count ``record``, which is in ``changed`` as if it had existed before, as new; returns what became of it."""
+        admission = record.admission
+        _, admitted = self.changed[admission.input_id]
+        self.changed[admission.input_id] = (None, admitted)
+        self.key_added = admission.idempotency_key is not None
+        return admitted
 
     def amend(self, record: InputRecord) -> None:
         """Replace the new version of an input that this command changed, for a stamp that no machine field holds."""

@@ -70,13 +70,13 @@ class Member:
         for before, after in delta.changes:
             if after is None or after.admission.is_ephemeral:
                 continue
-            written = self.writes.get(after.input_id)
-            is_new, body = (
-                (before is None, delta.bodies.get(after.input_id)) if written is None else (written[0], written[2])
-            )
-            self.writes[after.input_id] = (is_new, after, body)
-            if before is None and after.admission.idempotency_key is not None:
-                self.keys[after.admission.idempotency_key] = after.input_id
+            admission = after.admission
+            input_id = admission.input_id
+            written = self.writes.get(input_id)
+            is_new, body = (before is None, delta.bodies.get(input_id)) if written is None else (written[0], written[2])
+            self.writes[input_id] = (is_new, after, body)
+            if before is None and admission.idempotency_key is not None:
+                self.keys[admission.idempotency_key] = input_id
         self.blobs.update(delta.blobs)
         for receipt in delta.receipts:
             self.receipts[receipt.run_id, receipt.sequence] = receipt
@@ -128,25 +128,28 @@ class Member:
             self.actor.image.apply(inverse)
         self.actor.opened_run = self.opened_run
 
-    def redo(self) -> None:
-        for delta, _ in self.deltas:
-            self.actor.image.apply(delta)
-
 
 @final
 class Turn:
     """Handed to the function that decides a call. ``step`` may be used several times; all of it happens or none."""
 
-    __slots__ = ("actor", "after_commit", "applied", "at", "member", "reader", "when_abandoned")
+    __slots__ = ("_at", "actor", "after_commit", "applied", "member", "reader", "when_abandoned")
 
     def __init__(self, actor: Actor, member: Member, reader: Reader) -> None:
         self.actor = actor
         self.member = member
         self.reader = reader
-        self.at: datetime = actor.environment.now()
+        self._at: datetime | None = None
         self.applied: list[tuple[Delta, Delta]] = []
         self.after_commit: list[Callable[[], None]] = []
         self.when_abandoned: Callable[[Turn], object] | None = None
+
+    @property
+    def at(self) -> datetime:
+        """The time of this turn: the clock is asked once, by the first who wants to know."""
+        if self._at is None:
+            self._at = self.actor.environment.now()
+        return self._at
 
     def step(self, command: Command) -> object:
         """Step the core and apply what it says to memory; returns the outcome."""
@@ -160,6 +163,8 @@ class Turn:
         for _, inverse in reversed(self.applied):
             self.actor.image.apply(inverse)
         self.applied.clear()
+        self.after_commit.clear()
+        self.when_abandoned = None
 
     # -- look-ups --------------------------------------------------------------------------------------------------
 

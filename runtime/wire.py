@@ -47,6 +47,8 @@ _header_to_dict: Final = _encoder.get_unstructure_hook(InputHeader)
 _own_fields: Final[dict[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
     cls: (tag, own_fields_encoder(_encoder, cls)) for tag, cls in INPUT_CLASSES.items()
 }
+# A tuple: a union would be made anew at each call.
+_WITHOUT_BLOCKS: Final = (ContinuationInput, OperationInput)
 _encode: Final = msgspec.json.Encoder().encode
 # The order in which a caller filled a dict is kept in the body, and is no part of the content.
 _encode_sorted: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -167,7 +169,7 @@ def extract_blobs(value: Input) -> tuple[Input, tuple[tuple[str, bytes], ...]]:
 
 def blob_references(value: Input) -> tuple[str, ...]:
     """The blobs that the input refers to, each once, in order."""
-    if isinstance(value, ContinuationInput | OperationInput):
+    if isinstance(value, _WITHOUT_BLOCKS) or not value.blocks:
         return ()
     blobs = (block.blob for block in value.blocks if isinstance(block, ImageBlock))
     return tuple(dict.fromkeys(blob for blob in blobs if blob is not None))
@@ -185,13 +187,13 @@ def hydrate(value: Input, load: Callable[[str], bytes]) -> Input:
 
 
 def _with_blocks(value: Input, change: Callable[[Block], Block]) -> Input:
-    if isinstance(value, ContinuationInput | OperationInput) or not value.blocks:
+    if isinstance(value, _WITHOUT_BLOCKS) or not value.blocks:
         return value
     return attrs.evolve(value, blocks=tuple(map(change, value.blocks)))
 
 
 def _has_inline_images(value: Input) -> bool:
-    if isinstance(value, ContinuationInput | OperationInput):
+    if isinstance(value, _WITHOUT_BLOCKS) or not value.blocks:
         return False
     return any(isinstance(block, ImageBlock) and block.data is not None for block in value.blocks)
 

@@ -78,6 +78,8 @@ class Rule:
 @final
 @frozen
 class InputGroup:
+    """Selected inputs, and the rules that say what each of them gets."""
+
     select: Selection
     rules: tuple[Rule, ...]
 
@@ -85,6 +87,8 @@ class InputGroup:
 @final
 @frozen
 class CommandRow:
+    """One command; the columns are explained at the top of this module."""
+
     name: CommandName
     doc: str
     needs: Expression = TRUE

@@ -17,7 +17,7 @@ from ..runtime.store import InputFilter, Reader, ResultRef
 from ..runtime.wire import decode_body, to_wire
 from ..spec.vocabulary import InputState
 from ..stores.lmdb_store import LmdbStore
-from .campaign_model import Model, ModelRuntime, Operation
+from .campaign_model import REFUSED, Model, ModelRuntime, Operation
 
 _PAGE: Final = 10_000
 _SHOWN: Final = 3
@@ -37,8 +37,12 @@ class History:
 
     @property
     def acknowledged(self) -> int:
-        """The least number of calls that the store must hold: up to the last one that was acknowledged, or seen."""
-        return max(self.seen, max(self.answers, default=-1) + 1)
+        """The least number of calls that the store must hold: up to the last one that was acknowledged, or seen.
+
+        A refusal is told at once, and so before the commit of the calls that came before it: it holds nothing.
+        """
+        done = (number for number, answer in self.answers.items() if answer != REFUSED)
+        return max(self.seen, max(done, default=-1) + 1)
 
 
 def read_ledger(path: Path) -> History:
@@ -53,6 +57,7 @@ def read_ledger(path: Path) -> History:
         else:
             history.seen = entry["landed"]
             del history.calls[history.seen :]
+            history.answers = {number: answer for number, answer in history.answers.items() if number < history.seen}
     return history
 
 

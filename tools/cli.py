@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, cast, final
 import click
 
 from ..spec.errors import HoldstateError
-from .output import ExitCode, exit_code_of, note, sentence_of
+from .output import ExitCode, OutputClosed, exit_code_of, note, sentence_of
 
 # One line per command: its name and where the click command is.
 COMMANDS: Final = {
@@ -52,6 +52,8 @@ class Program(click.Group):
             code = _tell_usage(error)
         except click.Abort:
             code = ExitCode.INTERRUPTED
+        except OutputClosed:
+            code = ExitCode.OK
         except (HoldstateError, OSError) as error:
             note(f"error: {sentence_of(error)}")
             code = exit_code_of(error)

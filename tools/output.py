@@ -33,11 +33,8 @@ class ExitCode(IntEnum):
 
 
 @final
-class OutputClosed(HoldstateError):
-    """Nobody reads stdout any more."""
-
-    def __init__(self) -> None:
-        super().__init__("stdout was closed by its reader; run the same command again to go on where it stopped")
+class OutputClosed(Exception):
+    """Nobody reads stdout any more, as in ``… | head``. A command that only shows something ends in peace then."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
@@ -76,7 +73,9 @@ def write_result(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError as error:
         # What is left in the buffer would raise once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
         raise OutputClosed from error
 
 
@@ -105,8 +104,8 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    try:
-        new_console().print(table)
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        raise OutputClosed from error
+    # Captured first: rich ends the program by itself when a pipe is closed.
+    console = new_console()
+    with console.capture() as captured:
+        console.print(table)
+    write_result(captured.get().removesuffix("\n"))

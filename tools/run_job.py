@@ -13,15 +13,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ..runtime.environment import RuntimeSettings
-from ..runtime.errors import NotReady, StoreCorruption
+from ..runtime.errors import NotReady
 from ..runtime.ids import InputId
-from ..runtime.inputs import Input
 from ..runtime.outcomes import Accepted, AcceptOutcome, Deduplicated, Rejected, Run
 from ..runtime.store import RuntimeStore
-from ..runtime.wire import hydrate
 from ..spec.errors import HoldstateError
 from .handlers import Done, Failed, Handler, Later, Verdict
 from .line_reader import LineReader, Source
@@ -54,7 +52,6 @@ class Job:
     """One ``holdstate run``."""
 
     def __init__(self, store: RuntimeStore, handler: Handler, options: JobOptions, report: Report) -> None:
-        self._store = store
         self._handler = handler
         self._options = options
         self._report = report
@@ -86,7 +83,7 @@ class Job:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-        if self._bad is not None:
+        if self._bad is not None and self._owed == 0:
             raise self._bad
         return not self._stop.is_set()
 
@@ -94,6 +91,8 @@ class Job:
         if self._stop.is_set():
             self._abort.set()
             self._handler.hurry()
+        else:
+            self._report.stopping(self._options.grace)
         self._stop.set()
         self._progressed.set()
         self._ready.put_nowait(None)
@@ -237,22 +236,12 @@ class Job:
             return min(max(wait, 0.001), LONGEST_SLEEP_SECONDS)
         self._report.tally.runs += 1
         try:
-            verdict = await self._execute(self._with_images(run))
+            verdict = await self._execute(run)
         except BaseException:
             with suppress(HoldstateError):  # what ended us is told, and the next open rolls the run back
                 await driver.cancel_run(run)
             raise
         return await self._settle(runtime, run, verdict)
-
-    def _with_images(self, run: Run) -> Run:
-        inputs: tuple[Input, ...] = tuple(hydrate(each, self._load_blob) for each in run.inputs)
-        return evolve(run, inputs=inputs)
-
-    def _load_blob(self, blob_id: str) -> bytes:
-        content = self._store.get_blob(blob_id)
-        if content is None:
-            raise StoreCorruption(f"blob {blob_id}", "an active input refers to it, and it is not there")
-        return content
 
     async def _settle(self, runtime: OpenRuntime, run: Run, verdict: Verdict | None) -> float:
         driver = runtime.driver

@@ -13,12 +13,21 @@ from attrs import define
 from ..runtime.inputs import JSON
 from ..runtime.records import InputRecord
 from ..runtime.wire import to_wire
+from ..spec.errors import HoldstateError
 from ..spec.vocabulary import OutcomeKind
-from .output import new_console, note, to_json, write_result
+from .output import OutputClosed, new_console, note, to_json, write_result
 from .run_runtimes import Waiter
 from .run_source import Line
 
 _SHOWN_CHARACTERS: Final = 300
+
+
+@final
+class AnswersUnread(HoldstateError):
+    """Nobody reads the answers any more. What was not told is told by the next command."""
+
+    def __init__(self) -> None:
+        super().__init__("stdout was closed by its reader; run the same command again to go on where it stopped")
 
 
 @final
@@ -76,7 +85,7 @@ class Report:
         else:
             self.tally.consumed += 1
         if not waiters:
-            write_result(to_json(answer(runtime_id, record, result, None, deduplicated=False)))
+            _write(answer(runtime_id, record, result, None, deduplicated=False))
         for waiter in waiters:
             self._answer(answer(runtime_id, record, result, waiter.line, deduplicated=waiter.deduplicated))
 
@@ -86,7 +95,7 @@ class Report:
         self._answer(answer(runtime_id, record, result, line, deduplicated=True))
 
     def _answer(self, told: dict[str, JSON]) -> None:
-        write_result(to_json(told))
+        _write(told)
         if self._bar is not None:
             self._bar.advance(self._task)
 
@@ -94,6 +103,10 @@ class Report:
         """One run went wrong."""
         self.tally.failed_attempts += 1
         note(f"{place} in {runtime_id}: attempt {attempt} failed: {' '.join(error.split())[-_SHOWN_CHARACTERS:]}")
+
+    def stopping(self, grace: float) -> None:
+        """A signal came."""
+        note(f"stopping; a run that is going on has {grace:g} s to end (--grace), another signal stops it at once")
 
     def summary(self) -> None:
         """The totals, in one line on stderr."""
@@ -113,6 +126,13 @@ class Report:
         if tally.differing:
             parts.append(f"deduplicated with another content {tally.differing}")
         note(f"{', '.join(parts)}; {monotonic() - self._started:.1f} s")
+
+
+def _write(told: dict[str, JSON]) -> None:
+    try:
+        write_result(to_json(told))
+    except OutputClosed as error:
+        raise AnswersUnread from error
 
 
 def answer(

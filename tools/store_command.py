@@ -136,7 +136,9 @@ def _order(after: str | None) -> int | None:
 
 
 def _known_runtime(opened: LmdbStore, runtime_id: str) -> None:
-    if opened.load_runtime(runtime_id) is None:
+    with opened.reading() as reader:
+        known = reader.load_record(runtime_id)
+    if known is None:
         raise NotFound(f"runtime {runtime_id!r}", str(opened.path))
 
 

@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RUNTIME = "runtime"
+DATA_FILE = "data.mdb"
 NO_BACKOFF = Backoff(initial_seconds=0.0)
 MAX_ATTEMPTS = 3
 SETTINGS = RuntimeSettings(debug=True, retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, backoff=NO_BACKOFF))
@@ -64,7 +65,7 @@ def policy_with(kind: InputKind, queue_mode: QueueMode) -> Policy:
 SUPERSEDING = evolve(SETTINGS, policy=policy_with(InputKind.PROMPT, QueueMode.SUPERSEDE))
 PRIORITY = evolve(SETTINGS, policy=policy_with(InputKind.PEER_MESSAGE, QueueMode.PRIORITY))
 
-# -- time, ids and chance ------------------------------------------------------------------------------------------
+# -- time, ids and chance ---------------------------------------------------------------------------------------------
 
 
 def world(seed: int = 0) -> Environment:
@@ -87,7 +88,7 @@ def run_id(number: int) -> RunId:
     return RunId(UUID(int=Random(f"run {number}").getrandbits(128), version=4))
 
 
-# -- inputs ----------------------------------------------------------------------------------------------------------
+# -- inputs -----------------------------------------------------------------------------------------------------------
 
 
 def prompt(number: int, text: str | None = None, **header: Any) -> PromptInput:
@@ -128,7 +129,7 @@ def derived(number: int) -> ExternalEventInput:
     return event(number, durability=Durability.DERIVED, source=ExternalSource("outside"))
 
 
-# -- homes of stores -------------------------------------------------------------------------------------------------
+# -- homes of stores --------------------------------------------------------------------------------------------------
 
 
 class Home(Protocol):
@@ -190,12 +191,10 @@ async def opened(
     settings: RuntimeSettings = SETTINGS,
     environment: Environment | None = None,
 ) -> PersistentRuntimeDriver:
-    return await PersistentRuntimeDriver.open(
-        runtime_id, store, settings=settings, environment=environment or world()
-    )
+    return await PersistentRuntimeDriver.open(runtime_id, store, settings=settings, environment=environment or world())
 
 
-# -- looking ---------------------------------------------------------------------------------------------------------
+# -- looking ----------------------------------------------------------------------------------------------------------
 
 
 def rows_of(store: RuntimeStore) -> object:
@@ -306,7 +305,7 @@ def on_the_thread(store: RuntimeStore) -> Iterator[None]:
         committer._average_seconds = 0.0
 
 
-# -- faults at every store call --------------------------------------------------------------------------------------
+# -- faults at every store call ---------------------------------------------------------------------------------------
 
 
 @final
@@ -345,9 +344,8 @@ _DEAD = 10**9
 
 def _plans(writes: int, reads: int) -> Iterator[Plan]:
     for plan in write_faults(writes):
-        if plan.fault in {Fault.DIES_BEFORE, Fault.DIES_AFTER}:
-            plan = evolve(plan, failing_reads=_DEAD, failing_writes=_DEAD)
-        yield plan
+        dies = plan.fault in {Fault.DIES_BEFORE, Fault.DIES_AFTER}
+        yield evolve(plan, failing_reads=_DEAD, failing_writes=_DEAD) if dies else plan
     for number in range(reads):
         yield Plan(Fault.REFUSED, read=number)
 
@@ -361,7 +359,7 @@ async def trials(
 ) -> AsyncIterator[Trial]:
     """``act`` without a fault, then with every fault at every store call that it made.
 
-    A trial that crashed goes on with a fresh driver over the reopened store; any other with the same driver, faults over.
+    A trial that crashed goes on with a fresh driver over the reopened store, any other with the same driver.
     """
     plans: list[Plan | None] = [None]
     for plan in plans:
@@ -392,33 +390,7 @@ async def trials(
 
 def assert_failure_is_typed(trial: Trial) -> None:
     """Without a crash a store that fails is told as StoreError, and one that landed is answered as done (C36)."""
-    if trial.plan is None or trial.plan.fault is Fault.LANDED and not trial.plan.failing_reads:
+    if trial.plan is None or (trial.plan.fault is Fault.LANDED and not trial.plan.failing_reads):
         assert not trial.failed, (trial.plan, trial.outcome)
     elif not trial.crashed:
         assert isinstance(trial.outcome, StoreError), (trial.plan, trial.outcome)
-
-
-# -- damage ----------------------------------------------------------------------------------------------------------
-
-
-def overwrite(store: LmdbStore, table: bytes, key: bytes, value: bytes) -> None:
-    """Put raw bytes where a row is."""
-
-    def put(rows: Any) -> None:
-        rows.txn.put(key, value, db=rows._databases[table])
-        rows.changes += 1
-
-    store._environment.write(put)
-
-
-def raw_rows(store: LmdbStore, table: bytes) -> list[tuple[bytes, bytes]]:
-    """Keys and values of a table as stored."""
-    with store._environment.reading() as rows:
-        return list(rows.scan(table, b""))
-
-
-def flipped(value: bytes, place: int) -> bytes:
-    """``value`` with one bit of the byte at ``place`` (from the end, if negative) turned."""
-    changed = bytearray(value)
-    changed[place] ^= 0x10
-    return bytes(changed)

@@ -1,4 +1,4 @@
-"""Makes the stored fixture of the released format: ``python -m tests.contracts.make_fixture``. Run it for a new format only.
+"""Makes the stored fixture of the released format: ``python -m tests.contracts.make_fixture``, for a new format only.
 
 What is stored was left behind by a crash in the middle of a run; ``expected.json`` records what opening it gives.
 """
@@ -17,10 +17,23 @@ from holdstate.runtime.outcomes import BoundaryApplied, RunOutput
 from holdstate.runtime.records import RunBoundaryReceipt
 from holdstate.runtime.store import RuntimeStore
 from holdstate.spec.vocabulary import RunBoundary
-from holdstate.stores.lmdb_files import DATA_FILE
 from holdstate.stores.lmdb_store import LmdbStore
 
-from .kit import accept, begun, event, input_id, inputs_of, message, opened, operation, progress, prompt, steer, world
+from .kit import (
+    DATA_FILE,
+    accept,
+    begun,
+    event,
+    input_id,
+    inputs_of,
+    message,
+    opened,
+    operation,
+    progress,
+    prompt,
+    steer,
+    world,
+)
 
 FIXTURE = Path(__file__).parents[1] / "data" / "store-format-1"
 

@@ -48,7 +48,7 @@ class Life:
 
 
 def _lives(path: Path, name: str) -> Iterator[Life]:
-    """One life after the other, each killed at a point drawn from the seed; the last one is only asked what it found."""
+    """One life after the other, each killed at a point drawn from the seed; the last is only asked what it found."""
     random = Random(f"{SEED} {name}")
     for number in range(KILLS + 1):
         ours, theirs = _spawner.Pipe(duplex=False)
@@ -61,9 +61,11 @@ def _lives(path: Path, name: str) -> Iterator[Life]:
             assert word == "found"
             life = Life(found)
             if number < KILLS:
-                for _ in range(random.randint(0, 12)):
+                for _ in range(random.randint(0, 12) if name != "C14" else random.randint(12, 24)):
                     assert ours.poll(PATIENCE_SECONDS), "the child does not work"
                     life.said.append(ours.recv())
+                    if life.said[-1] == ("holding",):
+                        break
                 # Somewhere within the next few commits: the pipe is waited on for a drawn time.
                 if ours.poll(0):
                     life.said.append(ours.recv())
@@ -165,11 +167,12 @@ def test_crash_is_counted_once_and_never_beyond_the_cap(tmp_path: Path) -> None:
             assert row.failures <= min(row.attempts, MAX_ATTEMPTS)
             assert (row.reason == AbandonReason.ATTEMPTS_EXHAUSTED) is (row.failures == MAX_ATTEMPTS)
             costs.append(row.failures - failures)
-        if before.said and before.said[-1][0] == "cancelled":
-            return
-        if before.said and before.said[-1][0] == "begun" and len(begun) % 4:
+        if before.said and (before.said[-1][0] == "holding" or (before.said[-1][0] == "begun" and len(begun) % 4)):
             # Nothing was called since: the run was in hand when the child died.
-            assert all(_by_id(after.found)[each].failures == (old[each].failures if each in old else 0) + 1 for each in begun[-1])
+            assert all(
+                _by_id(after.found)[each].failures == (old[each].failures if each in old else 0) + 1
+                for each in begun[-1]
+            )
 
     _check_lives(tmp_path / "store", "C14", check)
     assert sum(costs) > 0
@@ -181,7 +184,7 @@ def test_boundary_and_completion_survive_sigkill_whole(tmp_path: Path) -> None:
     def check(before: Life, after: Life) -> None:
         rows = _by_id(after.found)
         completed = [row for row in after.found.rows if row.state == InputState.CONSUMED]
-        assert {each for each in before.facts("completed")} <= {row.id for row in completed}
+        assert set(before.facts("completed")) <= {row.id for row in completed}
         assert all(row.result == row.id.encode() for row in completed)
         assert all(row.result is None for row in rows.values() if row.state != InputState.CONSUMED)
         assert after.found.receipts == len(completed)

@@ -12,12 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
-from holdstate.runtime.errors import BatchRefused, Fenced, NotReady, RunInProgress, RunNotCurrent, StoreCorruption, StoreError
+from holdstate.runtime.errors import (
+    BatchRefused,
+    Fenced,
+    NotReady,
+    RunInProgress,
+    RunNotCurrent,
+    StoreCorruption,
+    StoreError,
+)
 from holdstate.runtime.ids import RunId
 from holdstate.runtime.inputs import Input
 from holdstate.runtime.outcomes import Accepted, BoundaryApplied, Deduplicated, Run, RunCompleted, RunOutput
 from holdstate.runtime.records import Counts, InputRecord, LastRun, RunBoundaryReceipt, RuntimeRecord
-from holdstate.runtime.store import Commit, InputWrite, RuntimeStore
+from holdstate.runtime.store import Commit, InputWrite, LoadedRuntime, RuntimeStore
 from holdstate.runtime.wire import admit
 from holdstate.spec.errors import HoldstateError
 from holdstate.spec.vocabulary import (
@@ -59,7 +67,7 @@ from .kit import (
     world,
 )
 
-# -- every command under every fault -----------------------------------------------------------------------------------
+# -- every command under every fault ----------------------------------------------------------------------------------
 
 Act = Callable[[PersistentRuntimeDriver], Any]
 _LAST_RUN = 2
@@ -162,7 +170,7 @@ _LIFECYCLE = tuple(
 
 @pytest.mark.parametrize("name", _LIFECYCLE)
 async def test_failed_lifecycle_command_leaves_the_state_before_or_after(store_factory: NewHome, name: str) -> None:
-    """A failed lifecycle command leaves the state before it, or after it if it landed; the same call then succeeds (C27)."""
+    """A failed lifecycle command leaves the state before it, or after it if it landed; a retry succeeds (C27)."""
     scene = _Scene()
     before, act = _commands(scene)[name]
     home = store_factory()
@@ -170,6 +178,7 @@ async def test_failed_lifecycle_command_leaves_the_state_before_or_after(store_f
     await before(reference)
     state_before = reference.runtime_state
     after: object = None
+    state_after = state_before
     async for trial in trials(store_factory, act, before=before):
         if trial.plan is None:
             after = _summary(trial.driver, trial.store)
@@ -233,7 +242,7 @@ async def test_error_returned_but_applied_converges_on_retry(store_factory: NewH
         assert_memory_equals_store(trial.driver, trial.store)
 
 
-# -- refusals ------------------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["running", "retired in a run"])
@@ -314,7 +323,7 @@ async def test_events_of_a_run_that_was_ended_from_outside_are_errors(home: Home
         assert (rows_of(home.store), memory_of(driver)) == (rows, memory)
 
 
-# -- recovery ------------------------------------------------------------------------------------------------------------
+# -- recovery ---------------------------------------------------------------------------------------------------------
 
 
 async def _left_behind(store: RuntimeStore) -> None:
@@ -400,6 +409,11 @@ async def test_each_first_command_of_an_older_writer_is_fenced(home: Home, name:
     assert rows_of(home.store) == rows
 
 
+def _returning(commit: Commit) -> Callable[[LoadedRuntime | None], Commit]:
+    """What a claim settles to, whatever is stored."""
+    return lambda _: commit
+
+
 async def test_commit_without_a_stored_epoch_is_refused(home: Home) -> None:
     """A commit for a runtime that was never opened, of another epoch or another revision, is refused (C32)."""
     driver = await opened(home.store)
@@ -429,7 +443,7 @@ async def test_claim_that_does_not_raise_the_epoch_is_refused(home: Home) -> Non
     for epoch, base in ((0, record.revision), (1, record.revision), (2, record.revision + 1)):
         commit = Commit(evolve(record, epoch=epoch, revision=base + 1), epoch=epoch, base_revision=base)
         with pytest.raises(StoreError):
-            home.store.claim(RUNTIME, lambda loaded, commit=commit: commit)
+            home.store.claim(RUNTIME, _returning(commit))
         assert rows_of(home.store) == rows
 
 
@@ -440,7 +454,7 @@ async def test_two_openers_at_once_leave_one_writer(home: Home) -> None:
     assert sorted(type(each).__name__ for each in outcomes) == ["Accepted", "Fenced"]
 
 
-# -- torn rows -----------------------------------------------------------------------------------------------------------
+# -- torn rows --------------------------------------------------------------------------------------------------------
 
 _RUNS = [run_id(n) for n in range(3)]
 _GIVEN: list[Input] = [event(0), prompt(1), steer(2), event(3), event(4)]
@@ -465,7 +479,9 @@ _small = st.integers(0, 4)
 def _torn_inputs(draw: st.DrawFn) -> list[InputRecord]:
     orders = draw(st.permutations(range(1, 7)))
     made = []
-    for template, order in zip(draw(st.lists(st.sampled_from(_TEMPLATES), unique_by=id, max_size=5)), orders, strict=False):
+    for template, order in zip(
+        draw(st.lists(st.sampled_from(_TEMPLATES), unique_by=id, max_size=5)), orders, strict=False
+    ):
         made.append(
             evolve(
                 template,
@@ -556,7 +572,7 @@ def test_cold_start_over_any_rows_ends_usable_or_refused_with_every_byte_in_plac
 
     async def play() -> None:
         home = MemoryHome()
-        home.store.claim(RUNTIME, lambda loaded: commit) if _is_loadable(commit) else _put(home, commit)
+        home.store.claim(RUNTIME, _returning(commit)) if _is_loadable(commit) else _put(home, commit)
         rows = rows_of(home.store)
         driver = await outcome_of(opened(home.store, settings=evolve(SETTINGS, debug=False)))
         if isinstance(driver, HoldstateError):
@@ -575,11 +591,11 @@ def _is_loadable(commit: Commit) -> bool:
 
 def _put(home: MemoryHome, commit: Commit) -> None:
     with pytest.raises(StoreCorruption):
-        home.store.claim(RUNTIME, lambda loaded: commit)
+        home.store.claim(RUNTIME, _returning(commit))
 
 
 async def test_missing_body_is_a_typed_error_that_one_can_get_past(home: Home) -> None:
-    """An active input whose payload is gone is corruption that names it, changes nothing, and can be cancelled (C30)."""
+    """An active input without its payload is corruption that names it, changes nothing, and can be cancelled (C30)."""
     driver = await opened(home.store)
     await accept(driver, prompt(1), prompt(2))
     record = (await driver.input_record(input_id(1)), driver._actor.stored_runtime())

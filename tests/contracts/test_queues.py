@@ -63,10 +63,22 @@ from .kit import (
     world,
 )
 
-# -- one lane each, exact prefixes -------------------------------------------------------------------------------------
+# -- one lane each, exact prefixes ------------------------------------------------------------------------------------
 
 _MAKERS: list[Callable[..., Any]] = [prompt, steer, event, message, progress, operation]
-_WORDS = ["accept", "ephemeral", "begin", "complete", "fail", "cancel", "crash", "cancel input", "more", "retire", "recycle"]
+_WORDS = [
+    "accept",
+    "ephemeral",
+    "begin",
+    "complete",
+    "fail",
+    "cancel",
+    "crash",
+    "cancel input",
+    "more",
+    "retire",
+    "recycle",
+]
 
 
 def _assert_lanes(driver: PersistentRuntimeDriver, batch: Run | None, before: list[InputId]) -> None:
@@ -87,22 +99,25 @@ def _assert_lanes(driver: PersistentRuntimeDriver, batch: Run | None, before: li
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(_WORDS), st.integers(0, 5)), max_size=25))
-def test_each_queued_input_is_in_exactly_one_lane_and_nothing_else_is_in_any(script: list[tuple[str, int]]) -> None:
+def test_each_queued_input_is_in_exactly_one_lane_and_nothing_else_is_in_any(  # noqa: C901 - one branch per word
+    script: list[tuple[str, int]],
+) -> None:
     """Each queued input is in exactly one lane, nothing else is in any, and no ended input is ever staged (C11)."""
 
-    async def play() -> None:
+    async def play() -> None:  # noqa: C901
         home = MemoryHome()
         driver = await opened(home.store)
         for number, (word, pick) in enumerate(script):
-            before, run = queue_of(driver), None
+            before = queue_of(driver)
+            run: Run | None = None
             current = driver._actor.image.runtime.current_run_id
             if word in {"accept", "ephemeral"}:
                 durability = Durability.EPHEMERAL if word == "ephemeral" else Durability.DURABLE
                 make = _MAKERS[pick]
                 await outcome_of(driver.accept_input(make(number, supersession_key="s", durability=durability)))
             elif word == "begin" and current is None:
-                run = await outcome_of(driver.begin_run())
-                run = run if isinstance(run, Run) else None
+                outcome = await outcome_of(driver.begin_run())
+                run = outcome if isinstance(outcome, Run) else None
             elif word == "complete" and current is not None:
                 await driver.complete_run(current)
             elif word == "fail" and current is not None:
@@ -181,7 +196,7 @@ async def test_more_is_staged_into_a_run_from_the_front_of_the_steer_lane_only(h
     assert driver._actor.image.runtime.contributors == (*run.input_ids, input_id(3))
 
 
-# -- order -------------------------------------------------------------------------------------------------------------
+# -- order ------------------------------------------------------------------------------------------------------------
 
 
 async def _mixed(driver: PersistentRuntimeDriver) -> None:
@@ -191,7 +206,9 @@ async def _mixed(driver: PersistentRuntimeDriver) -> None:
 _DISTURBANCES: dict[str, Callable[[PersistentRuntimeDriver, Home], Any]] = {}
 
 
-def _disturbance(call: Callable[[PersistentRuntimeDriver, Home], Any]) -> Callable[[PersistentRuntimeDriver, Home], Any]:
+def _disturbance(
+    call: Callable[[PersistentRuntimeDriver, Home], Any],
+) -> Callable[[PersistentRuntimeDriver, Home], Any]:
     _DISTURBANCES[call.__name__.strip("_")] = call
     return call
 
@@ -236,7 +253,7 @@ async def _retire_and_recycle(driver: PersistentRuntimeDriver, home: Home) -> No
 
 @pytest.mark.parametrize("disturbance", _DISTURBANCES)
 @pytest.mark.parametrize("crash", [False, True])
-async def test_order_before_is_order_after(home: Home, disturbance: str, crash: bool) -> None:
+async def test_order_before_is_order_after(home: Home, *, disturbance: str, crash: bool) -> None:
     """Failure, cancel, rollback, recycle and crash leave every lane in its order, front placement too (C13)."""
     driver = await opened(home.store, settings=PRIORITY)
     await _mixed(driver)
@@ -254,7 +271,8 @@ async def test_order_before_is_order_after(home: Home, disturbance: str, crash: 
 async def test_batches_are_composed_the_same_before_and_after_a_crash(store_factory: NewHome, seed: int) -> None:
     """The runs that work a queue off are the same with a crash before each of them, whatever the ids (C13)."""
     random = Random(seed)
-    script = [(random.choice([event, prompt, steer, message, progress]), n) for n in range(14)]
+    makers: list[Callable[..., Any]] = [event, prompt, steer, message, progress]
+    script = [(random.choice(makers), n) for n in range(14)]
 
     async def runs(*, crashing: bool) -> list[tuple[InputId, ...]]:
         home = store_factory()
@@ -274,7 +292,7 @@ async def test_batches_are_composed_the_same_before_and_after_a_crash(store_fact
     assert await runs(crashing=True) == await runs(crashing=False)
 
 
-# -- caps --------------------------------------------------------------------------------------------------------------
+# -- caps -------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60)
@@ -287,12 +305,11 @@ def test_no_input_fails_or_crashes_its_run_more_often_than_the_cap(script: list[
         home = MemoryHome()
         driver = await opened(home.store, settings=rules)
         await accept(driver, event(1))
-        failures = attempts = 0
-        for number, word in enumerate(script):
+        failures = 0
+        for attempts, word in enumerate(script, start=1):
             run = await driver.begin_run()
             if run is None:
                 break
-            attempts += 1
             (record,) = inputs_of(home.store)
             assert (record.state, record.attempt_count) == (InputState.STAGED, attempts)
             if word == "fail":
@@ -300,7 +317,7 @@ def test_no_input_fails_or_crashes_its_run_more_often_than_the_cap(script: list[
                 await driver.fail_run(run, "no")
             elif word in {"crash", "begin"}:
                 failures += 1
-                driver = await opened(home.crash(), settings=rules, environment=world(number + 1))
+                driver = await opened(home.crash(), settings=rules, environment=world(attempts))
             elif word == "lost":
                 failures += 1
                 await driver.fail_run(run, "no", recoverable=False)
@@ -360,13 +377,13 @@ async def test_backoff_of_the_head_holds_its_lane_and_no_other(home: Home) -> No
     assert (await begun(driver)).input_ids == (input_id(1),)
 
 
-# -- poison ------------------------------------------------------------------------------------------------------------
+# -- poison -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["fail", "fail for good", "crash"])
 @pytest.mark.parametrize("others", [1, 6])
 async def test_poisoned_head_takes_nobody_with_it(home: Home, how: str, others: int) -> None:
-    """With an input that always fails at the head every other one ends in bounded runs; none is abandoned for it (C15)."""
+    """With an input that always fails at the head every other one ends in bounded runs, none for its sake (C15)."""
     driver = await opened(home.store)
     await accept(driver, *(event(n) for n in range(others + 1)))
     poison = input_id(0)
@@ -409,7 +426,7 @@ async def test_one_attempt_means_batches_of_one(home: Home) -> None:
     assert await driver.input_state(input_id(1)) is InputState.ABANDONED
 
 
-# -- nothing strands ---------------------------------------------------------------------------------------------------
+# -- nothing strands --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,11 @@ OUTPUT = RunOutput(session_snapshot=b"snapshot", result=b"result")
 DIGEST = sha256(b"snapshot").hexdigest()
 
 
-# -- nothing before its commit -----------------------------------------------------------------------------------------
+# -- nothing before its commit ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("thread", [False, True])
-async def test_nothing_is_visible_before_its_commit(home: Home, thread: bool) -> None:
+async def test_nothing_is_visible_before_its_commit(home: Home, *, thread: bool) -> None:
     """While a commit is being written no state, event, signal or answer of it can be seen, only after (C18)."""
     seam = Seam(home.store)
     prepare = home.store.prepare
@@ -110,7 +110,6 @@ async def test_nothing_is_visible_before_its_commit(home: Home, thread: bool) ->
         events = driver.drain_events()
         assert EventCode.INPUT_CONSUMED in {each.code for each in events}
         await watched_call(driver.stop())
-        assert driver.runtime_state is RuntimeState.STOPPED
 
     if thread:
         with on_the_thread(cast("RuntimeStore", seam)):
@@ -135,7 +134,7 @@ async def test_failed_commit_announces_nothing(store_factory: NewHome) -> None:
         assert trial.driver.take_wake_requested() is isinstance(known, InputRecord)
 
 
-# -- boundaries ----------------------------------------------------------------------------------------------------------
+# -- boundaries -------------------------------------------------------------------------------------------------------
 
 
 async def _facts(driver: PersistentRuntimeDriver, run: Run) -> tuple[bool, ...]:
@@ -145,7 +144,8 @@ async def _facts(driver: PersistentRuntimeDriver, run: Run) -> tuple[bool, ...]:
         await driver.session_snapshot() == b"snapshot",
         await driver.boundary_receipt(run.run_id, 0) == receipt_of(run, conversation_digest=DIGEST),
         states == {InputState.CONSUMED},
-        driver._actor.image.runtime.current_run_id is None and driver._actor.image.runtime.last_run is not None
+        driver._actor.image.runtime.current_run_id is None
+        and driver._actor.image.runtime.last_run is not None
         and driver._actor.image.runtime.last_run.ending is RunEnding.COMPLETED,
         await driver.input_result(run.input_ids[0]) == b"result",
     )
@@ -269,15 +269,18 @@ async def test_sequences_of_a_run_are_dense_and_rising(home: Home) -> None:
 _sequences = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 255, 256, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
 
 
-@given(st.tuples(st.integers(0, 2**64 - 1), st.uuids(), _sequences), st.tuples(st.integers(0, 2**64 - 1), st.uuids(), _sequences))
+@given(
+    st.tuples(st.integers(0, 2**64 - 1), st.uuids(), _sequences),
+    st.tuples(st.integers(0, 2**64 - 1), st.uuids(), _sequences),
+)
 def test_receipt_keys_are_injective_and_sort_by_sequence(first: Any, second: Any) -> None:
-    """Keys of receipts are injective over runtime, run and sequence up to 2^64 - 1, and rise with the sequence (C21)."""
+    """Keys of receipts are injective over runtime, run, sequence up to 2^64 - 1, and rise with the sequence (C21)."""
     key, other = (receipt_key(ordinal_prefix(each[0]), each[1], each[2]) for each in (first, second))
     assert (key == other) is (first == second)
     assert (receipt_key(b"", first[1], first[2]) < receipt_key(b"", first[1], second[2])) is (first[2] < second[2])
 
 
-# -- staging -----------------------------------------------------------------------------------------------------------
+# -- staging ----------------------------------------------------------------------------------------------------------
 
 
 async def test_staging_is_durable_before_the_run_is_handed_out(store_factory: NewHome) -> None:
@@ -305,7 +308,7 @@ async def test_staging_is_durable_before_the_run_is_handed_out(store_factory: Ne
         assert_memory_equals_store(trial.driver, trial.store)
 
 
-# -- recovery ------------------------------------------------------------------------------------------------------------
+# -- recovery ---------------------------------------------------------------------------------------------------------
 
 
 async def test_recovery_consumes_by_receipt_and_by_nothing_else(home: Home) -> None:
@@ -367,9 +370,7 @@ async def _in_flight_rows(home: Home) -> tuple[LoadedRuntime, dict[Any, bytes]]:
 def _store_rows(store: RuntimeStore, name: str, rows: LoadedRuntime, bodies: dict[Any, bytes], order: Any) -> None:
     record = evolve(rows.record, runtime_id=name, epoch=1, revision=1)
     writes = [InputWrite(rows.inputs[place], True, bodies[rows.inputs[place].input_id]) for place in order]
-    store.claim(
-        name, lambda loaded: Commit(record, epoch=1, base_revision=0, inputs=writes, receipts=list(rows.receipts))
-    )
+    store.claim(name, lambda _: Commit(record, epoch=1, base_revision=0, inputs=writes, receipts=list(rows.receipts)))
 
 
 async def test_any_number_of_unsettled_runs_is_recovered_whatever_the_order_of_rows(home: Home) -> None:
@@ -396,7 +397,7 @@ async def test_any_number_of_unsettled_runs_is_recovered_whatever_the_order_of_r
     assert queue == tuple(record.input_id for record in records if record.state is InputState.QUEUED)
 
 
-# -- starts and endings --------------------------------------------------------------------------------------------------
+# -- starts and endings -----------------------------------------------------------------------------------------------
 
 
 async def test_failed_start_leaves_no_open_run(store_factory: NewHome) -> None:
@@ -421,9 +422,7 @@ async def test_start_in_a_group_whose_commit_failed_leaves_no_open_run(home: Hom
     driver = await opened(cast("RuntimeStore", seam))
     await accept(driver, event(1))
     seam.faulty.arm(Plan(Fault.REFUSED, write=0))
-    outcomes = await asyncio.gather(
-        driver.accept_input(event(2)), driver.start_run(run_id(1)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(driver.accept_input(event(2)), driver.start_run(run_id(1)), return_exceptions=True)
     assert all(isinstance(each, StoreError) for each in outcomes)
     assert driver._actor.opened_run is None
     await driver.start_run(run_id(2))
@@ -543,8 +542,8 @@ async def test_cancel_is_one_effect_under_every_fault(store_factory: NewHome) ->
 
 
 @settings(max_examples=30)
-@given(st.lists(st.integers(0, 3), max_size=6), st.booleans())
-def test_last_run_says_truly_how_it_ended(endings: list[int], crash: bool) -> None:
+@given(endings=st.lists(st.integers(0, 3), max_size=6), crash=st.booleans())
+def test_last_run_says_truly_how_it_ended(*, endings: list[int], crash: bool) -> None:
     """The runtime record tells the last run and its ending, also after a crash (C25)."""
     from .kit import MemoryHome
 

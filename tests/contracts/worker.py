@@ -16,6 +16,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
+from holdstate.runtime.inputs import Input
 from holdstate.runtime.outcomes import Run, RunOutput
 from holdstate.runtime.store import ResultRef, RuntimeStore
 from holdstate.stores.lmdb_store import LmdbStore
@@ -35,6 +36,9 @@ from .kit import (
     steer,
     world,
 )
+
+LIFE = 10_000
+"""How often a life may call its workload; the numbers of a life start at a multiple of it."""
 
 Send = Callable[..., None]
 Workload = Callable[[PersistentRuntimeDriver, Send, int], Awaitable[None]]
@@ -84,8 +88,8 @@ async def _found(driver: PersistentRuntimeDriver, store: RuntimeStore) -> Found:
                 record.admission.lane,
                 record.state,
                 record.abandon_reason,
-                record.successor_id and str(record.successor_id),
-                record.last_run_id and str(record.last_run_id),
+                None if record.successor_id is None else str(record.successor_id),
+                None if record.last_run_id is None else str(record.last_run_id),
                 record.attempt_count,
                 record.failure_count,
                 None if ref is None else store.load_result(RUNTIME, ref),
@@ -104,12 +108,16 @@ async def _found(driver: PersistentRuntimeDriver, store: RuntimeStore) -> Found:
     )
 
 
-# -- workloads: each is called again and again with a rising number ------------------------------------------------------
+# -- workloads: each is called again and again with a rising number ---------------------------------------------------
 
 
 async def _admit(driver: PersistentRuntimeDriver, send: Send, number: int) -> None:
     """C1: three inputs, one of them steering, some of them together."""
-    made = [event(3 * number), steer(3 * number + 1), prompt(3 * number + 2, idempotency_key=f"key {number}")]
+    made: list[Input] = [
+        event(3 * number),
+        steer(3 * number + 1),
+        prompt(3 * number + 2, idempotency_key=f"key {number}"),
+    ]
     ids = [str(each.header.id) for each in made]
     send("calling", ids[0])
     await accept(driver, made[0])
@@ -127,13 +135,16 @@ async def _replace(driver: PersistentRuntimeDriver, send: Send, number: int) -> 
 
 
 async def _crash(driver: PersistentRuntimeDriver, send: Send, number: int) -> None:
-    """C14: begin a run again and again; some are called off, which costs nothing."""
+    """C14: begin a run again and again; some are called off, which costs nothing. Every other life dies in a run."""
     if not driver._actor.image.inputs:
         await accept(driver, *(event(100 * number + n) for n in range(3)))
     for lap in range(4):
         send("beginning")
         run = await begun(driver)
         send("begun", str(run.run_id), *(str(each) for each in run.input_ids))
+        if lap == 2 and (number // LIFE) % 2:
+            send("holding")
+            await asyncio.Event().wait()
         if lap == 3:
             await driver.complete_run(run)
         else:
@@ -189,8 +200,8 @@ def work(path: Path, name: str, life: int, connection: Connection) -> None:
         with LmdbStore.open(path) as store:
             driver = await opened(store, settings=rules, environment=world(life))
             send("found", await _found(driver, store))
-            for number in range(10_000):
-                await WORKLOADS[name](driver, send, 10_000 * life + number)
+            for number in range(LIFE):
+                await WORKLOADS[name](driver, send, LIFE * life + number)
 
     asyncio.run(live())
 

@@ -14,16 +14,20 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _CONSOLE_COMMAND = re.compile(r"^\$ ((?:holdstate|python -m holdstate)(?: (?:.*\\\n)*.*)?)$", re.MULTILINE)
+_FILE = re.compile(r"(?:^|\s)file=(\S+)")
 _OUTSIDE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 @frozen
 class Block:
-    """A fenced block. ``line`` is that of its first line of content, counted from 1."""
+    """A fenced block. ``line`` is that of its first line of content, counted from 1; ``file`` is the name of the file
+    that it shows (```` ```text file=NAME ````), or empty.
+    """
 
     language: str
     content: str
     line: int
+    file: str = ""
 
     def commands(self) -> list[str]:
         """The holdstate commands of a console block, continued lines included."""
@@ -37,10 +41,15 @@ def _tokens(page: Path) -> list[Token]:
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of ``page``, in order."""
     return [
-        Block(token.info.split()[0] if token.info.split() else "", token.content, token.map[0] + 2)
+        Block(token.info.split()[0] if token.info.split() else "", token.content, token.map[0] + 2, _file(token.info))
         for token in _tokens(page)
         if token.type == "fence" and token.map is not None
     ]
+
+
+def _file(info: str) -> str:
+    named = _FILE.search(info)
+    return named[1] if named else ""
 
 
 def links(page: Path) -> list[str]:

@@ -77,7 +77,9 @@ def _run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Modu
     monkeypatch.chdir(folder)
     with asyncio.Runner() as runner:
         for block in blocks(page):
-            if block.language == "python":
+            if block.file:
+                (folder / block.file).write_text(block.content, encoding="utf-8")
+            elif block.language == "python":
                 _run_python(block, page, module, runner)
             elif block.language == "console":
                 for command in block.commands():
@@ -120,6 +122,19 @@ def test_blocks_share_namespace_folder_and_loop(tmp_path: Path, monkeypatch: pyt
     page.write_text("\n".join(f"```python\n{block}```\n" for block in (first, second, third)), encoding="utf-8")
     module = _run_page(page, tmp_path, monkeypatch)
     assert (module.same, module.left) == (True, True)
+
+
+def test_a_block_that_shows_a_file_is_written_for_the_blocks_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python file too, which is not run by itself."""
+    page = tmp_path / "page.md"
+    shown = "```python file=shown.py\nraise SystemExit\n```\n\n```text file=a.txt\nhello\n```\n"
+    used = (
+        "```python\nfrom pathlib import Path\nread = [Path(name).read_text() for name in ('shown.py', 'a.txt')]\n```\n"
+    )
+    page.write_text(f"{shown}\n{used}", encoding="utf-8")
+    assert _run_page(page, tmp_path, monkeypatch).read == ["raise SystemExit\n", "hello\n"]
 
 
 def test_a_failing_block_names_page_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

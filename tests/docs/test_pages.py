@@ -27,6 +27,12 @@ def test_a_page_without_blocks_has_none(tmp_path: Path) -> None:
     assert (blocks(page), links(page), anchors(page)) == ([], [], set())
 
 
+def test_a_block_can_show_a_file(tmp_path: Path) -> None:
+    """Named after the language, which stays the first word."""
+    page = _page(tmp_path, "```json file=a.json\n1\n```\n\n```json profile=a\n2\n```\n")
+    assert blocks(page) == [Block("json", "1\n", 2, "a.json"), Block("json", "2\n", 6)]
+
+
 def test_commands_are_those_of_holdstate_with_their_continued_lines() -> None:
     """Output and other programs are left alone."""
     ours = ["holdstate doctor", "holdstate run \\\n    --json a", "python -m holdstate --version"]

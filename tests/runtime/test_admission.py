@@ -222,6 +222,16 @@ def test_a_policy_that_interrupts_without_a_wake_asks_for_the_steer_lane() -> No
     assert _signals(core, steering()) == (False, True)
 
 
+def test_only_an_idle_runtime_is_woken() -> None:
+    """A policy that wakes if idle in any case raises no wake while a run is going on."""
+    row = evolve(DEFAULT_POLICY.by_handling_mode[HandlingMode.QUEUE], wake_busy=WakeMode.WAKE_IF_IDLE)
+    modes = {**DEFAULT_POLICY.by_handling_mode, HandlingMode.QUEUE: row}
+    core = Core(evolve(NO_BACKOFF, policy=evolve(DEFAULT_POLICY, by_handling_mode=modes)))
+    assert _signals(core, event()) == (True, False)
+    core.begin()
+    assert _signals(core, event()) == (False, False)
+
+
 def test_a_silent_request_wakes_nobody() -> None:
     """Its decision is silenced, and so is the wake after a crash; other intents and kinds are as ever."""
     core = Core()

@@ -58,6 +58,18 @@ def test_being_attached_is_volatile() -> None:
     assert core.image.runtime.revision == revision
 
 
+def test_being_retired_takes_the_attachment_too() -> None:
+    """Detach in retired finds nothing attached, also while the run goes on that began attached."""
+    core = Core()
+    core.accept(event())
+    core.do(c.Attach(core.at))
+    core.begin()
+    core.do(c.Retire(core.at))
+    assert core.do(c.Detach(core.at)) == DetachReport(was_attached=False)
+    core.do(c.CancelRun(core.at, core.run))
+    assert core.do(c.Detach(core.at)) == DetachReport(was_attached=False)
+
+
 # -- cancel, abandon ---------------------------------------------------------------------------------------------------
 
 

@@ -363,10 +363,8 @@ async def test_what_an_opening_announces_is_logged_with_its_claim(
     assert_log_is_sound(home.store)
 
 
-async def test_recovering_a_run_that_nobody_holds_announces_it_once(store: RuntimeStore) -> None:
-    """The run is recovered, and nothing is announced of a rollback that is never stored; a failure takes all of it
-    back.
-    """
+async def test_recovering_a_run_that_nobody_holds_announces_what_is_stored(store: RuntimeStore) -> None:
+    """The run is rolled back, and then there is nothing to recover; a failure takes all of it back."""
     seam: Any = Seam(store)
     driver = await logged(seam)
     await _running(driver)
@@ -376,9 +374,9 @@ async def test_recovering_a_run_that_nobody_holds_announces_it_once(store: Runti
         await _recover(driver)
     assert driver.drain_events() == []
     assert_memory_equals_store(driver, store)
-    assert (await driver.recover()).requeued == 1
+    assert (await driver.recover()).requeued == 0
     codes = [each.code for each in driver.drain_events() if each.input_id is not None]
-    assert codes == [EventCode.INPUT_RECOVERED]
+    assert codes == [EventCode.INPUT_ROLLED_BACK]
     assert_log_is_sound(store)
 
 

@@ -182,9 +182,10 @@ def test_ephemeral_inputs_of_a_lost_run_are_queued_again() -> None:
     assert core.state_of(first) is QUEUED
     assert core.last.stored, "the runtime record is written: its run is over"
     record = a_record(STAGED, 1, stamp={"durability": EPHEMERAL}, last_run_id=RUN)
-    alone = by_hand(RuntimeState.IDLE, record)
-    alone.do(c.Recover(alone.at))
-    assert (alone.state_of(record.input_id), alone.last.stored) == (QUEUED, False)
+    for durability, stored in ((EPHEMERAL, False), (Durability.DURABLE, True)):
+        alone = by_hand(RuntimeState.IDLE, evolve(record, admission=evolve(record.admission, durability=durability)))
+        alone.do(c.Recover(alone.at))
+        assert (alone.state_of(record.input_id), alone.last.stored) == (QUEUED, stored)
 
 
 @pytest.mark.parametrize(("given_input", "wakes"), [(event, True), (progress, False)])

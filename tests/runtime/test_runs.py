@@ -118,6 +118,17 @@ def test_more_goes_into_a_run_without_contributors() -> None:
     assert not core.image.runtime.shared_run
 
 
+def test_a_run_that_was_ever_shared_stays_shared() -> None:
+    """Others may have spoiled it for the one that is left, so that no failure of it ends that one for good (C15)."""
+    core = running(2)
+    core.do(c.RollbackStaged(core.at, core.image.runtime.contributors))
+    last = core.accept(steering())
+    core.do(c.StageMore(core.at, core.run))
+    assert core.image.runtime.shared_run
+    core.fail(recoverable=False)
+    assert core.state_of(last) is InputState.QUEUED
+
+
 # -- boundaries ----------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +218,7 @@ def test_a_completion_consumes_its_contributors_and_keeps_the_result() -> None:
     core = running(2)
     core.boundary()
     first, second = core.image.runtime.contributors
-    for wrong in ((), (first,), (first, second, new_id())):
+    for wrong in ((), (first,), (first, second, new_id()), (first, second, second)):
         core.refuse(ContributorsRefused, c.CompleteRun(core.at, core.run, consumed=wrong))
     core.refuse(RunNotCurrent, c.CompleteRun(core.at, OTHER))
     core.do(c.CompleteRun(core.at, core.run, b"result", (second, first)))

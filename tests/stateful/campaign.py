@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Final
 
 from hypothesis import HealthCheck, settings
 
-
+SHARED_MEMORY: Final = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+"""Where the sync of a commit costs nothing, or None for the usual place of temporary files."""
 
 
 def scaled(*, examples: int, steps: int) -> settings:

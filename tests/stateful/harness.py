@@ -154,7 +154,7 @@ SOURCES: Final = {
 
 def real_input(given: Given) -> Input:
     """The input that the model was told of."""
-    header = {
+    header: dict[str, Any] = {
         "source": SOURCES[given.source],
         "durability": Durability(given.durability),
         "idempotency_key": given.key,
@@ -164,7 +164,7 @@ def real_input(given: Given) -> Input:
     }
     mode = None if given.mode is None else HandlingMode(given.mode)
     metadata = None if mode is None else TurnMetadata(handling_mode=mode)
-    conventions = {
+    conventions: dict[str, Any] = {
         "peer_message": PeerMessage(),
         "peer_request": PeerRequest("q", given.intent or "ask"),
         "peer_response_progress": PeerResponseProgress("q", ResponsePhase.ACCEPTED),
@@ -172,17 +172,17 @@ def real_input(given: Given) -> Input:
     }
     text = given.content
     if given.kind in conventions:
-        return PeerInput.new(text, convention=conventions[given.kind], **header)  # type: ignore[arg-type]
+        return PeerInput.new(text, convention=conventions[given.kind], **header)
     if given.kind == "prompt":
-        return PromptInput.new(text, turn_metadata=metadata, **header)  # type: ignore[arg-type]
+        return PromptInput.new(text, turn_metadata=metadata, **header)
     if given.kind == "flow_step":
-        return FlowStepInput.new("s", text, turn_metadata=metadata, **header)  # type: ignore[arg-type]
+        return FlowStepInput.new("s", text, turn_metadata=metadata, **header)
     if given.kind == "operation":
-        return OperationInput.new("o", text, **header)  # type: ignore[arg-type]
+        return OperationInput.new("o", text, **header)
     assert mode is not None, "external events and continuations always state a handling mode"
     if given.kind == "external_event":
-        return ExternalEventInput.new("t", {"text": text}, handling_mode=mode, **header)  # type: ignore[arg-type]
-    return ContinuationInput.new(text, mode, **header)  # type: ignore[arg-type]
+        return ExternalEventInput.new("t", {"text": text}, handling_mode=mode, **header)
+    return ContinuationInput.new(text, mode, **header)
 
 
 # -- to the model ------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def plain_receipt(receipt: RunBoundaryReceipt) -> Receipt:
     )
 
 
-def plain(answer: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one line for each answer there is
+def plain(answer: Any) -> tuple[Any, ...]:  # noqa: C901, PLR0911, PLR0912 - one line for each answer there is
     """What the driver answered, in the model's words."""
     match answer:
         case Accepted():
@@ -290,7 +290,7 @@ def _of_runtime(model: Model, driver: PersistentRuntimeDriver, store: RuntimeSto
     actor = driver._actor
     runtime, last = actor.image.runtime, actor.image.runtime.last_run
     runtime_id = driver.runtime_id
-    found = [
+    found: list[tuple[str, Any, Any]] = [
         ("state", runtime.state.value, model.state),
         ("runtime_state", driver.runtime_state, runtime.state),
         ("current run", runtime.current_run_id, model.run),

@@ -10,8 +10,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeAlias
 
 ENDED = ("consumed", "superseded", "coalesced", "abandoned")
 IN_FLIGHT = ("staged", "applied_pending_consumption")
@@ -19,7 +18,10 @@ NO_DERIVED_KINDS = ("prompt", "peer_message", "peer_request", "peer_response_ter
 NO_DERIVED_SOURCES = ("operator", "peer", "external")
 BY_KIND_STEER = ("peer_response_progress", "continuation")
 
-Answer = tuple[Any, ...]
+Id: TypeAlias = Any
+"""Of an input or of a run; the model compares ids and nothing else."""
+
+Answer: TypeAlias = tuple[Any, ...]
 
 
 class Refused(Exception):
@@ -30,7 +32,7 @@ class Refused(Exception):
 class Given:
     """An input as the model is told of it."""
 
-    id: UUID
+    id: Id
     kind: str
     mode: str | None = None
     source: str = "operator"
@@ -43,9 +45,9 @@ class Given:
 
 @dataclass(frozen=True)
 class Receipt:
-    run: UUID
+    run: Id
     sequence: int
-    inputs: tuple[UUID, ...]
+    inputs: tuple[Id, ...]
     boundary: str
     messages: int = 0
     digest: str | None = None
@@ -60,7 +62,7 @@ class Item:
     lane: str
     wakes: bool
     state: str = "queued"
-    run: UUID | None = None
+    run: Id | None = None
     sequence: int | None = None
     attempts: int = 0
     failures: int = 0
@@ -95,19 +97,19 @@ class Rules:
 class Model:
     rules: Rules = field(default_factory=Rules)
     state: str = "idle"
-    run: UUID | None = None
+    run: Id | None = None
     back_to: str | None = None
-    contributors: list[UUID] = field(default_factory=list)
+    contributors: list[Id] = field(default_factory=list)
     boundaries: int = 0
     shared: bool = False
-    last: tuple[UUID, str] | None = None
-    items: dict[UUID, Item] = field(default_factory=dict)
+    last: tuple[Id, str] | None = None
+    items: dict[Id, Item] = field(default_factory=dict)
     counter: int = 0
-    receipts: dict[tuple[UUID, int], Receipt] = field(default_factory=dict)
+    receipts: dict[tuple[Id, int], Receipt] = field(default_factory=dict)
     snapshot: bytes | None = None
     # volatile
-    opened: UUID | None = None
-    held: UUID | None = None
+    opened: Id | None = None
+    held: Id | None = None
     silent: frozenset[str] = frozenset()
     wake: bool = False
     process: bool = False
@@ -126,7 +128,7 @@ class Model:
     def lane(self, lane: str) -> list[Item]:
         return [item for item in self.active() if item.state == "queued" and item.lane == lane]
 
-    def queue(self) -> list[UUID]:
+    def queue(self) -> list[Id]:
         """What waits, in the order in which it is worked off."""
         return [item.given.id for item in (*self.lane("steer"), *self.lane("queue"))]
 
@@ -153,9 +155,16 @@ class Model:
         return front[: 1 if self.rules.max_attempts == 1 else self.rules.max_batch]
 
     def steer_prefix(self) -> list[Item]:
+        """What may join the current run: no failure of a shared run may end an input (C15)."""
+        staged = self.staged()
+        room = self.rules.max_batch
+        if self.rules.max_attempts == 1:
+            room = 1 - len(staged)
+        if any(item.failures for item in staged):
+            room = 0
         front: list[Item] = []
         for item in self.lane("steer"):
-            if item.failures or len(front) == self.rules.max_batch:
+            if item.failures or len(front) >= room:
                 break
             front.append(item)
         return front
@@ -163,9 +172,7 @@ class Model:
     # -- inputs -------------------------------------------------------------------------------------------------------
 
     def accept(self, given: Given) -> Answer:
-        if given.durability == "derived" and (
-            given.kind in NO_DERIVED_KINDS or given.source in NO_DERIVED_SOURCES
-        ):
+        if given.durability == "derived" and (given.kind in NO_DERIVED_KINDS or given.source in NO_DERIVED_SOURCES):
             return ("rejected", "derived_forbidden")
         if given.durability == "ephemeral" and given.key is not None:
             return ("rejected", "key_needs_durable")
@@ -178,9 +185,7 @@ class Model:
                 given.content,
             )
             return ("deduplicated", seen.given.id, seen.state, seen.outcome, same)
-        if self.state not in ("idle", "attached", "running") or (
-            self.state == "running" and self.back_to == "retired"
-        ):
+        if self.state not in ("idle", "attached", "running") or (self.state == "running" and self.back_to == "retired"):
             raise Refused("NotReady")
         if len(self.active()) >= self.rules.max_active:
             return ("rejected", "overloaded")
@@ -200,7 +205,7 @@ class Model:
         self.counter += 1
         item = Item(given, (0 if first else 1, self.counter), "steer" if steer else "queue", ever)
         self.items[given.id] = item
-        replaced: list[UUID] = []
+        replaced: list[Id] = []
         if given.kind == "operation":
             self._end(item, "consumed")
         else:
@@ -213,7 +218,7 @@ class Model:
         """Wake, whether it interrupts, and whether it may ever wake an idle runtime."""
         silent = given.kind == "peer_request" and given.intent in self.silent
         if given.mode == "queue":
-            row = ("wake_if_idle", "none", False, False)
+            row: tuple[str, str, bool, bool] = ("wake_if_idle", "none", False, False)
         elif given.mode == "steer":
             row = ("wake_if_idle", "interrupt_yielding", True, True)
         elif given.kind in ("peer_message", "peer_request"):
@@ -222,10 +227,11 @@ class Model:
             row = ("none", "none", False, False)
         else:
             row = ("wake_if_idle", "none", False, False)
-        wake = "none" if silent else row[0 if idle else 1]
-        return wake, row[2 if idle else 3], not silent and row[0] != "none"
+        wake_idle, wake_busy, interrupts_idle, interrupts_busy = row
+        wake = "none" if silent else (wake_idle if idle else wake_busy)
+        return wake, interrupts_idle if idle else interrupts_busy, not silent and wake_idle != "none"
 
-    def _replace(self, given: Given, *, by_kind: bool) -> list[UUID]:
+    def _replace(self, given: Given, *, by_kind: bool) -> list[Id]:
         replacing = by_kind and given.kind in (*self.rules.superseding, *self.rules.coalescing)
         if given.scope is None or not replacing:
             return []
@@ -244,7 +250,7 @@ class Model:
         if item.ephemeral:
             del self.items[item.given.id]
 
-    def cancel_input(self, input_id: UUID) -> Answer:
+    def cancel_input(self, input_id: Id) -> Answer:
         item = self.items.get(input_id)
         if item is None:
             return ("unknown",)
@@ -263,16 +269,16 @@ class Model:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def begin_run(self, run_id: UUID, *, minted: bool) -> Answer:
+    def begin_run(self, run_id: Id, *, minted: bool) -> Answer:
         """The ids that are handed out, empty when there is nothing to do."""
         if self.opened is not None:
             raise Refused("RunInProgress")
         return self._begin(run_id, None, used=not minted and self._has_receipt(run_id))
 
-    def _has_receipt(self, run_id: UUID) -> bool:
+    def _has_receipt(self, run_id: Id) -> bool:
         return any(run == run_id for run, _ in self.receipts)
 
-    def _begin(self, run_id: UUID, named: tuple[UUID, ...] | None, *, used: bool = False) -> Answer:
+    def _begin(self, run_id: Id, named: tuple[Id, ...] | None, *, used: bool = False) -> Answer:
         if used or run_id == self.run or (self.last is not None and self.last[0] == run_id):
             raise Refused("RunIdReused")
         if self.run is not None:
@@ -289,7 +295,7 @@ class Model:
         return tuple(item.given.id for item in batch)
 
     @staticmethod
-    def _prefix(available: list[Item], named: tuple[UUID, ...] | None) -> list[Item]:
+    def _prefix(available: list[Item], named: tuple[Id, ...] | None) -> list[Item]:
         if named is None:
             return available
         if not named or tuple(item.given.id for item in available[: len(named)]) != named:
@@ -303,7 +309,7 @@ class Model:
             self.contributors.append(item.given.id)
         self.shared = self.shared or len(self.contributors) > 1
 
-    def start_run(self, run_id: UUID) -> Answer:
+    def start_run(self, run_id: Id) -> Answer:
         if self.run is not None or self.opened is not None:
             raise Refused("RunInProgress")
         if self.state not in ("idle", "attached", "retired"):
@@ -313,7 +319,7 @@ class Model:
         self.opened = run_id
         return ()
 
-    def stage_batch(self, ids: tuple[UUID, ...], run_id: UUID) -> Answer:
+    def stage_batch(self, ids: tuple[Id, ...], run_id: Id) -> Answer:
         if self.run == run_id:
             self._stage(self._prefix(self.steer_prefix(), ids))
             return ()
@@ -322,7 +328,7 @@ class Model:
         self._begin(run_id, ids)
         return ()
 
-    def boundary(self, run_id: UUID, receipt: Receipt, snapshot: bytes | None, result: bytes | None) -> Answer:
+    def boundary(self, run_id: Id, receipt: Receipt, snapshot: bytes | None, result: bytes | None) -> Answer:
         if receipt.run != run_id:
             raise Refused("ContributorsRefused")
         stored = self.receipts.get((run_id, receipt.sequence))
@@ -368,11 +374,11 @@ class Model:
         self.receipts[receipt.run, receipt.sequence] = receipt
         self._settle_boundary(staged, snapshot, None)
 
-    def _need(self, run_id: UUID) -> None:
+    def _need(self, run_id: Id) -> None:
         if self.run is None or self.run != run_id:
             raise Refused("RunNotCurrent")
 
-    def complete_run(self, run_id: UUID, snapshot: bytes | None, result: bytes | None) -> Answer:
+    def complete_run(self, run_id: Id, snapshot: bytes | None, result: bytes | None) -> Answer:
         if self.run == run_id and (self.staged() or self.boundaries == 0 or snapshot is not None):
             self._mint(snapshot)
         return self.run_completed(run_id, None, result)
@@ -386,13 +392,13 @@ class Model:
             return ()
         raise Refused("RunNotCurrent")
 
-    def run_completed(self, run_id: UUID, consumed: tuple[UUID, ...] | None, result: bytes | None) -> Answer:
+    def run_completed(self, run_id: Id, consumed: tuple[Id, ...] | None, result: bytes | None) -> Answer:
         if self.run != run_id and self.last == (run_id, "completed"):
             return ()
         self._need(run_id)
         if self.staged() or self.boundaries == 0:
             raise Refused("RunIncomplete")
-        if consumed is not None and set(consumed) != set(self.contributors):
+        if consumed is not None and sorted(consumed) != sorted(self.contributors):
             raise Refused("ContributorsRefused")
         for item in self._consume_pending():
             if result is not None:
@@ -419,7 +425,7 @@ class Model:
         self.run, self.back_to, self.held = None, None, None
         self.contributors, self.boundaries, self.shared = [], 0, False
 
-    def fail_run(self, run_id: UUID, error: str, *, recoverable: bool) -> Answer:
+    def fail_run(self, run_id: Id, error: str, *, recoverable: bool) -> Answer:
         if self.opened == run_id:
             self.opened = None
             return ()
@@ -432,22 +438,23 @@ class Model:
             if not recoverable and alone:
                 self._end(item, "abandoned", "failed", error)
             else:
-                self._failed(item, wait=True)
+                self._failed(item, error)
         self._leave("failed")
         self.wake = self.wake or any(item.state == "queued" for item in staged)
         return ()
 
-    def _failed(self, item: Item, *, wait: bool) -> None:
+    def _failed(self, item: Item, error: str | None) -> None:
+        """By a run that failed with ``error``, or by a crash, which is nobody's error and makes nobody wait."""
         item.failures += 1
         if item.failures >= self.rules.max_attempts:
-            self._end(item, "abandoned", "attempts_exhausted", None)
+            self._end(item, "abandoned", "attempts_exhausted", error)
             return
         item.state = "queued"
         first, factor, longest, spread = self.rules.backoff
         seconds = min(first * factor ** (item.failures - 1), longest) * (1.0 + spread * (2.0 * self.jitter - 1.0))
-        item.due = self.now + seconds if wait and seconds > 0.0 else None
+        item.due = self.now + seconds if error is not None and seconds > 0.0 else None
 
-    def cancel_run(self, run_id: UUID) -> Answer:
+    def cancel_run(self, run_id: Id) -> Answer:
         if self.opened == run_id:
             self.opened = None
             return ()
@@ -462,14 +469,14 @@ class Model:
         self.wake = self.wake or bool(staged)
         return ()
 
-    def apply_input(self, input_id: UUID, run_id: UUID) -> Answer:
+    def apply_input(self, input_id: Id, run_id: Id) -> Answer:
         self._need(run_id)
         if [item.given.id for item in self.staged()] != [input_id]:
             raise Refused("ContributorsRefused")
         self._mint(None)
         return ()
 
-    def rollback_staged(self, ids: tuple[UUID, ...]) -> Answer:
+    def rollback_staged(self, ids: tuple[Id, ...]) -> Answer:
         if self.run is None:
             raise Refused("RunNotCurrent")
         for item in self._named(ids, "staged"):
@@ -477,14 +484,14 @@ class Model:
             self.contributors.remove(item.given.id)
         return ()
 
-    def consume_inputs(self, ids: tuple[UUID, ...], run_id: UUID) -> Answer:
+    def consume_inputs(self, ids: tuple[Id, ...], run_id: Id) -> Answer:
         self._need(run_id)
         for item in self._named(ids, "applied_pending_consumption"):
             self.contributors.remove(item.given.id)
             self._end(item, "consumed")
         return ()
 
-    def _named(self, ids: tuple[UUID, ...], state: str) -> list[Item]:
+    def _named(self, ids: tuple[Id, ...], state: str) -> list[Item]:
         known = [each for each in self.contributors if self.items[each].state == state]
         if not ids or len(set(ids)) != len(ids) or not set(ids) <= set(known):
             raise Refused("ContributorsRefused")
@@ -502,14 +509,12 @@ class Model:
         return ()
 
     def detach(self) -> Answer:
-        if "attached" not in (self.state, self.back_to):
-            return (False,)
         if self.state == "attached":
             self.state = "idle"
-        elif self.state == "running":
+        elif (self.state, self.back_to) == ("running", "attached"):
             self.back_to = "idle"
         else:
-            raise Refused("TransitionRefused")
+            return (False,)
         return (True,)
 
     def retire(self) -> Answer:
@@ -580,7 +585,7 @@ class Model:
         staged = self.staged()
         consumed = self._consume_pending()
         for item in staged:
-            self._failed(item, wait=False)
+            self._failed(item, None)
         requeued = sum(item.state == "queued" for item in staged)
         self.state = "retired" if "retired" in (self.state, self.back_to) else "idle"
         self._clear("recovered")

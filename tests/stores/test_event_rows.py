@@ -27,7 +27,8 @@ from holdstate.stores.lmdb_rows import EVENTS, event_key
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.stores.memory_store import MemoryStore
 
-from ..contracts.kit import overwrite, raw_rows, rows_of
+from ..contracts.damage import overwrite, raw_rows
+from ..contracts.kit import rows_of
 from .builders import START, Books
 from .test_codec import IDS, RUNS, SEQUENCES, TEXTS, TIMES, members
 

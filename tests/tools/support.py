@@ -1,4 +1,4 @@
-"""What the tests of the command line share: starting it, in this process and as one of its own, and waiting for files."""
+"""What the tests of the command line share: starting it, here and as a process, and waiting for files."""
 
 from __future__ import annotations
 

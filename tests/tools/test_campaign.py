@@ -152,12 +152,22 @@ async def test_a_wrong_answer_is_found(tmp_path: Path) -> None:
     assert finding.startswith("answer: call 4 (begin of one) said")
 
 
+async def test_a_refusal_holds_nothing(tmp_path: Path) -> None:
+    """A call that was refused is answered before the commit of those before it: they may be missing after a kill."""
+    calls = _calls()
+    calls.insert(2, {"op": "complete", "rt": "one", "run": RUN, "snapshot": "s", "result": "r"})
+    history = History(_numbered(calls), {0: "opened", 2: "refused"})
+    with await _store_after(tmp_path / "store", calls[:1]) as store:
+        verdict = check_store(store, history)
+    assert (verdict["findings"], verdict["landed"]) == ([], 1)
+
+
 def test_a_ledger_forgets_calls_that_had_not_landed(tmp_path: Path) -> None:
     """After a check the history goes on with what the store held, and never below it."""
     lines: list[dict[str, Any]] = [{"call": {"n": number, "op": "open", "rt": "one"}} for number in range(3)]
-    lines += [{"ack": 0, "answer": "opened"}, {"landed": 2}]
+    lines += [{"ack": 0, "answer": "opened"}, {"ack": 2, "answer": "refused"}, {"landed": 2}]
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_text("\n".join(map(json.dumps, lines)))
     history = read_ledger(ledger)
     assert [call["n"] for call in history.calls] == [0, 1]
-    assert history.acknowledged == 2
+    assert (history.answers, history.acknowledged) == ({0: "opened"}, 2)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -138,8 +139,13 @@ async def test_a_cancelled_function_is_cancelled() -> None:
 async def test_a_result_that_is_too_large_fails_the_run() -> None:
     """Told with both sizes; a whole output is judged too."""
     for value in ("x" * 1001, RunOutput(result=b"x" * 1001)):
-        verdict = await FunctionHandler(lambda run, value=value: value, max_result_bytes=1000).handle(new_run())
-        assert verdict == Failed("the result has 1001 bytes; 1000 are allowed (--max-result-bytes)")
+        handler = FunctionHandler(partial(_constant, value), max_result_bytes=1000)
+        told = "the result has 1001 bytes; 1000 are allowed (--max-result-bytes)"
+        assert await handler.handle(new_run()) == Failed(told)
+
+
+def _constant(value: object, run: Run) -> object:
+    return value
 
 
 def test_an_error_is_kept_short_and_well_formed() -> None:
@@ -160,7 +166,11 @@ async def test_a_command_reads_the_run_and_answers(make_exec: MakeExec) -> None:
     assert (document["run_id"], document["runtime"], document["attempt"]) == (str(run.run_id), "runtime", 3)
     (given,) = document["inputs"]
     assert UUID(given["header"]["id"]) == run.input_ids[0]
-    assert (given["header"]["idempotency_key"], given["input_type"], given["payload"]) == ("key", "external_event", {"n": 1})
+    assert (given["header"]["idempotency_key"], given["input_type"], given["payload"]) == (
+        "key",
+        "external_event",
+        {"n": 1},
+    )
 
 
 @pytest.mark.parametrize(

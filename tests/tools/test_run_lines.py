@@ -114,7 +114,15 @@ def test_stdin_needs_a_job_or_a_key_field(store: Path) -> None:
 
 def test_a_field_can_name_the_runtime(tmp_path: Path, store: Path) -> None:
     """Text, numbers and booleans name one; a missing, null or nested value does not."""
-    values = [{"r": {"n": "a"}}, {"r": {"n": 7}}, {"r": {"n": True}}, {"r": {"n": None}}, {"r": []}, {"r": {"n": {}}}, 1]
+    values = [
+        {"r": {"n": "a"}},
+        {"r": {"n": 7}},
+        {"r": {"n": True}},
+        {"r": {"n": None}},
+        {"r": []},
+        {"r": {"n": {}}},
+        1,
+    ]
     path = write_lines(tmp_path / "lines", values)
     result = call("run", path, "--store", store, "--runtime", "rest", "--runtime-field", "r.n", *ECHO)
     by_line = {each["line"]: each["runtime"] for each in answers(result)}
@@ -185,8 +193,14 @@ def test_a_replaced_input_is_answered_too(tmp_path: Path, store: Path) -> None:
         (b"[" * 70 + b"]" * 70, "levels deep"),
         (b'{"input_type": "riddle"}', ":2: input_type: "),
         (b'{"input_type": "prompt", "text": 3}', ":2: text: must be"),
-        (b'{"input_type": "prompt", "text": "", "header": {"durability": "ephemeral"}}', ":2: header.durability: must be"),
-        (b'{"input_type": "prompt", "text": "", "header": {"durability": "derived"}}', ":2: header.durability: a prompt"),
+        (
+            b'{"input_type": "prompt", "text": "", "header": {"durability": "ephemeral"}}',
+            ":2: header.durability: must be",
+        ),
+        (
+            b'{"input_type": "prompt", "text": "", "header": {"durability": "derived"}}',
+            ":2: header.durability: a prompt",
+        ),
         (b'{"runtime": "a\\u0007"}', ":2: runtime: is no runtime id"),
         (b'"' + b"x" * 2_000_000 + b'"', ":2: "),
     ],
@@ -286,7 +300,9 @@ def test_no_traceback_of_a_handler_reaches_a_user(tmp_path: Path, store: Path) -
     assert "failed: ValueError: no such luck (functions.py:" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["tests.tools.functions", "no.such:f", "tests.tools.functions:no", "tests.tools.functions:not_callable"])
+@pytest.mark.parametrize(
+    "name", ["tests.tools.functions", "no.such:f", "tests.tools.functions:no", "tests.tools.functions:not_callable"]
+)
 def test_a_handler_that_cannot_be_loaded_is_a_usage_error(tmp_path: Path, store: Path, name: str) -> None:
     """Before the store is touched."""
     path = write_lines(tmp_path / "lines", [1])
@@ -317,7 +333,9 @@ def test_options_are_checked_before_anything_is_done(tmp_path: Path, store: Path
     assert "error: " in result.stderr
 
 
-def test_many_runtimes_are_closed_and_opened_again(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_runtimes_are_closed_and_opened_again(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only so many idle runtimes are kept open, and each is opened again when a line comes for it."""
     monkeypatch.setattr("holdstate.tools.run_runtimes.MAX_OPEN_IDLE", 2)
     path = write_lines(tmp_path / "lines", [{"r": f"r{number % 6}"} for number in range(24)])
