@@ -4,6 +4,9 @@ step by step).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from ..spec.commands import CommandRow, Selection
 from ..spec.policy import PolicyDecision
 from ..spec.vocabulary import (
@@ -29,6 +32,8 @@ from .records import PRIORITY_BIAS, Admission, InputRecord
 from .rejections import RejectionCode
 from .stepper import Stepper, runtime_fields
 
+NO_FACTS: Mapping[str, object] = MappingProxyType({})
+
 _REPLACING = frozenset({QueueMode.COALESCE, QueueMode.SUPERSEDE})
 
 
@@ -39,7 +44,7 @@ def accept(image: RuntimeImage, row: CommandRow, command: Accept, settings: Runt
         return Delta(
             runtime=runtime, outcome=deduplicated(command.input.header.id, command.fingerprint, command.existing)
         )
-    if not row.needs.evaluate(runtime_fields(runtime), {}):
+    if not row.allows(runtime_fields(runtime), NO_FACTS):
         raise NotReady(runtime.runtime_id, runtime.state)
     refusal = _refusal(image, command, settings)
     if refusal is not None:

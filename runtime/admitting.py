@@ -36,6 +36,10 @@ def prepare_input(given: Input, limits: Limits) -> Prepared | Rejected:
     rejection = check_input(given, limits)
     if rejection is not None:
         return _rejected(given, rejection)
+    if not getattr(given, "blocks", None):
+        body, fingerprint = admit(given)
+        rejection = check_size(body, limits)
+        return Prepared(given, body, fingerprint, (), ()) if rejection is None else _rejected(given, rejection)
     stored, blobs = extract_blobs(given)
     body, fingerprint = admit(stored)
     rejection = check_size(body, limits)

@@ -12,7 +12,7 @@ from typing import final
 
 from sortedcontainers import SortedDict
 
-from ..spec.vocabulary import InputKind, InputState, Lane
+from ..spec.vocabulary import Durability, InputKind, InputState, Lane
 from .delta import Delta
 from .ids import InputId
 from .records import IN_FLIGHT_STATES, TERMINAL_INPUT_STATES, InputRecord, RuntimeRecord
@@ -81,13 +81,15 @@ class RuntimeImage:
                     self._remove(before)
                 if after is not None:
                     self._insert(after)
-                if before is not None and before.input_id in self.bodies and before.input_id not in self.inputs:
-                    inverse.bodies[before.input_id] = self.bodies.pop(before.input_id)
+                if self.bodies and before is not None and before.input_id not in self.inputs:
+                    body = self.bodies.pop(before.input_id, None)
+                    if body is not None:
+                        inverse.bodies[before.input_id] = body
         for input_id, body in delta.bodies.items():
             record = self.inputs.get(input_id)
-            if record is not None and record.admission.is_ephemeral:
+            if record is not None and record.admission.durability is Durability.EPHEMERAL:
                 self.bodies[input_id] = body
-        inverse.changes = [(after, before) for before, after in reversed(delta.changes)]
+        inverse.changes = [(after, before) for before, after in delta.changes[::-1]]
         self.runtime = delta.runtime
         return inverse
 

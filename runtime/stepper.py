@@ -15,6 +15,7 @@ from ..spec.expressions import TRUE
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.runtime_state import RUNTIME_STATE
 from ..spec.vocabulary import (
+    Durability,
     EventCode,
     InputEvent,
     RunEnding,
@@ -58,7 +59,7 @@ SELECTED: Mapping[Selection, Callable[[RuntimeImage], Sequence[InputRecord]]] = 
 
 def check_needs(image: RuntimeImage, row: CommandRow, command: Command, run_id: RunId | None) -> None:
     """Raise ``RunNotCurrent`` where what the row needs of the current run does not hold."""
-    if not row.needs.evaluate(runtime_fields(image.runtime), command.facts()):
+    if not row.allows(runtime_fields(image.runtime), command.facts()):
         raise RunNotCurrent(command.name, run_id, image.runtime.current_run_id)
 
 
@@ -144,7 +145,7 @@ class Stepper:
 
     def send_rules(self, record: InputRecord, rules: tuple[Rule, ...], facts: Facts) -> None:
         for rule in rules:
-            if record.state in rule.states and (rule.when is TRUE or rule.when.evaluate(input_fields(record), facts)):
+            if record.state in rule.states and (rule.when is TRUE or rule.holds(input_fields(record), facts)):
                 after = record
                 for send in rule.sends:
                     given = {name: value.evaluate({}, facts) for name, value in send.given.items()}
@@ -238,7 +239,7 @@ class Stepper:
             or self.state is not before.state
             or receipts > 0
             or contributors is not None
-            or any(not after.admission.is_ephemeral for _, after in self.changed.values())
+            or self._changes_a_stored_input()
         )
         current = cast("RunId | None", self.runtime_sets.get("current_run_id", before.current_run_id))
         ended = before.current_run_id is not None and current is None
@@ -269,6 +270,12 @@ class Stepper:
             announcements=self.announcements,
             stored=stored,
         )
+
+    def _changes_a_stored_input(self) -> bool:
+        for _, after in self.changed.values():
+            if after.admission.durability is not Durability.EPHEMERAL:
+                return True
+        return False
 
     def _counts(self, before: Counts, receipts: int, results: int) -> Counts:
         active, ended = before.active, before.ended

@@ -21,9 +21,11 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import final
 
+from attrs import field as attrs_field
 from attrs import frozen
 
 from .expressions import TRUE, Expression, const, field, param
+from .table import Condition, compile_condition
 from .vocabulary import AbandonReason, CommandName, EventCode, InputEvent, InputState, RuntimeEvent, RuntimeState
 
 
@@ -73,6 +75,11 @@ class Rule:
     sends: tuple[Send, ...]
     when: Expression = TRUE
     then: tuple[Rule, ...] = ()
+    holds: Condition = attrs_field(init=False, repr=False, eq=False)
+    """``when``, compiled."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "holds", compile_condition(self.when))
 
 
 @final
@@ -97,6 +104,11 @@ class CommandRow:
     inputs: tuple[InputGroup, ...] = ()
     commits: frozenset[Part] = frozenset({Part.RUNTIME, Part.RECORDS})
     announces: tuple[EventCode, ...] = ()
+    allows: Condition = attrs_field(init=False, repr=False, eq=False)
+    """``needs``, compiled."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "allows", compile_condition(self.needs))
 
 
 _N, _R, _V, _S, _I, _X = CommandName, RuntimeState, RuntimeEvent, InputState, InputEvent, Selection
