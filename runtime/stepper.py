@@ -272,10 +272,7 @@ class Stepper:
         )
 
     def _changes_a_stored_input(self) -> bool:
-        for _, after in self.changed.values():
-            if after.admission.durability is not Durability.EPHEMERAL:
-                return True
-        return False
+        return any(after.admission.durability is not Durability.EPHEMERAL for _, after in self.changed.values())
 
     def _counts(self, before: Counts, receipts: int, results: int) -> Counts:
         active, ended = before.active, before.ended
