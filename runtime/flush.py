@@ -14,11 +14,10 @@ from time import perf_counter
 from typing import final
 from weakref import WeakValueDictionary
 
-from attrs import define
-
 from ..spec.errors import HoldstateError
 from .actor import Actor, Doubt
 from .errors import Fenced, StoreError, WrongLoop
+from .group import Call, Decided, Group, Opening
 from .records import RuntimeRecord
 from .store import Claim, Reader, RuntimeStore, WriteResult, Written
 from .turn import Member, Turn
@@ -28,50 +27,6 @@ LONG_COMMIT_SECONDS = 0.005
 
 MAX_GROUP = 512
 """Calls in one group, so that the loop is never held for long."""
-
-
-@define(eq=False)
-class Call:
-    """One call on an open runtime. ``decide`` runs in its turn, with the loop held: it must not call user code."""
-
-    actor: Actor
-    decide: Callable[[Turn], object]
-    future: asyncio.Future[object]
-    alone: bool = False
-    """Needs the store as it is: nothing of the same runtime may be decided earlier in its group."""
-
-
-@define(eq=False)
-class Opening:
-    """One claim. The future gets the commit that took effect."""
-
-    claim: Claim
-    future: asyncio.Future[object]
-
-
-@define(eq=False)
-class Decided:
-    """A call whose answer waits for the commit of its group."""
-
-    call: Call
-    outcome: object
-    turn: Turn
-
-
-@final
-class Group:
-    """What one flush gathered: at most one member per runtime."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, Member] = {}
-        self.openings: dict[str, Opening] = {}
-        self.decided: list[Decided] = []
-        self.postponed: list[Call] = []
-
-    def writing(self) -> list[Member | Opening]:
-        """The members that write."""
-        stored = [member for member in self.members.values() if member.is_stored]
-        return [*stored, *self.openings.values()]
 
 
 @final
@@ -172,7 +127,7 @@ class GroupCommitter:
             runtime_id = entry.claim.runtime_id if isinstance(entry, Opening) else entry.actor.runtime_id
             if entry.future.cancelled():
                 continue
-            if runtime_id in held or not self._may_join(group, entry, runtime_id):
+            if runtime_id in held or not group.may_join(entry, runtime_id):
                 held.add(runtime_id)
                 waiting.append(entry)
             elif isinstance(entry, Opening):
@@ -181,15 +136,6 @@ class GroupCommitter:
                 held.add(runtime_id)
                 group.postponed.append(entry)
         self._queue.extendleft(reversed(waiting))
-
-    @staticmethod
-    def _may_join(group: Group, entry: Call | Opening, runtime_id: str) -> bool:
-        member = group.members.get(runtime_id)
-        if runtime_id in group.openings:
-            return False
-        if isinstance(entry, Opening):
-            return member is None
-        return member is None or (member.actor is entry.actor and not (entry.alone and member.deltas))
 
     def _decide(self, group: Group, call: Call, reader: Reader) -> bool:
         """Decide or refuse ``call``; False where it has to wait, because care was taken that it needs in the store."""
