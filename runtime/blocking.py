@@ -11,7 +11,7 @@ import asyncio
 import atexit
 import os
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, final
@@ -135,7 +135,8 @@ class BlockingRuntimeService:
         asynchronous = _asynchronous(executor, self._loop)
 
         async def start() -> RuntimeService:
-            return RuntimeService(store, asynchronous, settings=settings, environment=environment)
+            service = RuntimeService(store, asynchronous, settings=settings, environment=environment)
+            return await AsyncExitStack().enter_async_context(service)  # `close` is what leaves it
 
         try:
             self.service = self._loop.call(start)

@@ -1,0 +1,1 @@
+"""Tests of the service: many runtimes over one store."""
