@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, final
 
 from attrs import evolve
@@ -55,7 +54,10 @@ def log_events(runtime_id: str, events: Iterable[Announcement]) -> None:
 
 def telemetry_if_installed() -> Telemetry | None:
     """Spans and metrics over the providers that the program has set up; None without ``holdstate[otel]``."""
-    return None if find_spec("opentelemetry") is None else Telemetry()
+    try:
+        return Telemetry()
+    except ImportError:
+        return None
 
 
 @final

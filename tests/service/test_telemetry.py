@@ -249,7 +249,7 @@ async def test_metrics_count_what_was_admitted_refused_and_ended(seen: Seen) -> 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the extra was not installed."""
-    monkeypatch.setattr(telemetry, "find_spec", {}.get)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
 
 
 @pytest.mark.usefixtures("bare")
