@@ -46,6 +46,7 @@ from .lmdb_rows import (
     SNAPSHOTS,
     Rows,
     blob_key,
+    body_key,
     event_key,
     idempotency_key,
     input_key,
@@ -54,6 +55,7 @@ from .lmdb_rows import (
     receipt_key,
     result_key,
     run_prefix,
+    state_key,
 )
 
 T = TypeVar("T")
@@ -120,7 +122,7 @@ class LmdbReader:
         if prefix is None or record is None:
             return None
         with paused_collector(record.counts.active):
-            inputs = tuple([decode_input(ACTIVE, *row) for row in self._rows.scan(ACTIVE, prefix)])
+            inputs = tuple([decode_input(ACTIVE, *row) for row in self._rows.states(prefix)])
             if len(inputs) != record.counts.active:
                 problem = f"{len(inputs)} active inputs are stored, its record counts {record.counts.active}"
                 raise StoreCorruption(f"runtime {runtime_id!r}", problem)
@@ -143,7 +145,8 @@ class LmdbReader:
         if order is None:
             return None
         place = order_key(prefix, order)
-        record = self._rows.read(ACTIVE, place, decode_input) or self._rows.read(ENDED, place, decode_input)
+        record = self._rows.read(ACTIVE, state_key(place), decode_input)
+        record = record or self._rows.read(ENDED, place, decode_input)
         if record is None or record.input_id != input_id:
             raise StoreCorruption(row_name(ORDERS, key), f"input {input_id} is not where it points, at order {order}")
         return record
@@ -171,7 +174,9 @@ class LmdbReader:
         order = None if prefix is None else self._rows.read(ORDERS, input_key(prefix, input_id), decode_number)
         if prefix is None or order is None:
             return None
-        return self._rows.read(BODIES, order_key(prefix, order), unseal)
+        key = body_key(order_key(prefix, order))
+        body = self._rows.read(ACTIVE, key, unseal)
+        return self._rows.read(BODIES, key, unseal) if body is None else body
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""
@@ -250,8 +255,11 @@ class LmdbReader:
         found: list[InputRecord] = []
         if prefix is None:
             return InputPage((), None)
-        start = None if after is None else order_key(prefix, after) + b"\0"
-        for key, value, table in merge(self._tagged(ACTIVE, prefix, start), self._tagged(ENDED, prefix, start)):
+        # Behind all that an order key has in either table.
+        start = None if after is None else order_key(prefix, after) + b"\xff"
+        active = ((*row, ACTIVE) for row in self._rows.states(prefix, start))
+        ended = ((*row, ENDED) for row in self._rows.scan(ENDED, prefix, start))
+        for key, value, table in merge(active, ended):
             record = decode_input(table, key, value)
             if wanted.states is not None and record.state not in wanted.states:
                 continue
@@ -261,10 +269,6 @@ class LmdbReader:
                 return InputPage(tuple(found), found[-1].order if found else after)
             found.append(record)
         return InputPage(tuple(found), None)
-
-    def _tagged(self, table: bytes, prefix: bytes, start: bytes | None) -> Iterator[tuple[bytes, bytes, bytes]]:
-        for key, value in self._rows.scan(table, prefix, start):
-            yield key, value, table
 
 
 @final

@@ -25,6 +25,7 @@ from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,
     BLOBS,
+    BODIES,
     ENDED,
     EVENTS,
     KEYS,
@@ -113,7 +114,7 @@ def _ended_at(record: InputRecord) -> datetime:
 
 
 def _records(rows: Rows, table: bytes, prefix: bytes) -> Iterator[InputRecord]:
-    for row in rows.scan(table, prefix):
+    for row in rows.states(prefix) if table == ACTIVE else rows.scan(table, prefix):
         yield decode_input(table, *row)
 
 
@@ -156,7 +157,7 @@ def _remove_inputs(rows: Rows, prefix: bytes, orders: Iterable[int]) -> Pruned:
             continue
         inputs += 1
         going.deletes += [(ENDED, place), (ORDERS, input_key(prefix, record.input_id))]
-        release_body(going, place, record)
+        release_body(going, BODIES, place, record)
         if record.admission.idempotency_key is not None:
             keys += 1
             going.deletes.append((KEYS, idempotency_key(prefix, record.admission.idempotency_key)))

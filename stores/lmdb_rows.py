@@ -59,6 +59,8 @@ FIRST_ORDINAL: Final = 1
 
 _ORDER_BIAS: Final = 2**63
 _BLOB_PREFIX: Final = "sha256:"
+_STATE: Final = b"\0"
+_BODY: Final = b"\1"
 _OF_BOUNDARY: Final = b"\0"
 _OF_COMPLETION: Final = b"\1"
 DIGEST_BYTES: Final = 32
@@ -74,6 +76,21 @@ def ordinal_prefix(ordinal: int) -> bytes:
 def order_key(prefix: bytes, order: int) -> bytes:
     """The key of an input; keys sort as order keys do, negative ones first."""
     return prefix + (order + _ORDER_BIAS).to_bytes(8, "big")
+
+
+def state_key(place: bytes) -> bytes:
+    """Where the state row of an active input is, by ``order_key``."""
+    return place + _STATE
+
+
+def body_key(place: bytes) -> bytes:
+    """Where the body of an input is, right behind its state row; in ``bodies``, once it has ended."""
+    return place + _BODY
+
+
+def is_body(key: bytes) -> bool:
+    """Whether a key of ``active`` is one of a body."""
+    return key.endswith(_BODY)
 
 
 def order_of(key: bytes) -> int:
@@ -161,6 +178,18 @@ class Rows:
                     return
                 yield key, value
 
+    def states(self, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """The state rows of active inputs, as ``scan`` gives them; of the bodies between them no page is read."""
+        with self.txn.cursor(self._databases[ACTIVE]) as cursor:
+            if not cursor.set_range(start or prefix):
+                return
+            value = cursor.value
+            for key in cursor.iternext(keys=True, values=False):
+                if not key.startswith(prefix):
+                    return
+                if not key.endswith(_BODY):
+                    yield key, value()
+
     def keys_from(self, table: bytes, start: bytes, limit: int | None) -> list[bytes]:
         """At most ``limit`` keys from ``start`` on, without their values."""
         with self.txn.cursor(self._databases[table]) as cursor:
@@ -199,6 +228,13 @@ class Rows:
     def put(self, table: bytes, key: bytes, payload: bytes) -> None:
         """Seal and write one row."""
         self.put_all(table, [(key, seal(table, key, payload))])
+
+    def move(self, key: bytes, source: bytes, target: bytes) -> None:
+        """Give a row to another table as it is, if it is there."""
+        value = self.get(source, key)
+        if value is not None:
+            self.put_all(target, [(key, value)])
+            self.delete(source, key)
 
     def delete(self, table: bytes, key: bytes) -> bool:
         """Remove one row; False when there is none."""

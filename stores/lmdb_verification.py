@@ -37,11 +37,13 @@ from .lmdb_rows import (
     blob_name,
     event_key,
     idempotency_key,
+    is_body,
     order_key,
     order_of,
     ordinal_prefix,
     receipt_key,
     result_key,
+    state_key,
 )
 
 T = TypeVar("T")
@@ -120,9 +122,10 @@ class _StoreReading:
             yield stored
 
     def _fill(self, stored: StoredRuntime, prefix: bytes) -> None:
-        stored.active = self._inputs(ACTIVE, prefix)
-        stored.ended = self._inputs(ENDED, prefix)
-        stored.bodies = {order_of(key) for key, _ in self._all(BODIES, prefix, unseal)}
+        active, ended = self._rows.states(prefix), self._rows.scan(ENDED, prefix)
+        stored.active = self._inputs(ACTIVE, active, lambda order: state_key(order_key(prefix, order)))
+        stored.ended = self._inputs(ENDED, ended, lambda order: order_key(prefix, order))
+        stored.bodies = self._bodies(ACTIVE, prefix, stored.ended) | self._bodies(BODIES, prefix, stored.active)
         stored.orders = {_run_of(key, prefix): order for key, order in self._all(ORDERS, prefix, decode_number)}
         stored.keys = self._keys(prefix)
         stored.receipts = self._receipts(prefix)
@@ -132,11 +135,29 @@ class _StoreReading:
         stored.blob_refs = self._refs[prefix]
         stored.pruned = next((pruned for _, pruned in self._all(PRUNED, prefix, decode_pruned)), Pruned())
 
-    def _inputs(self, table: bytes, prefix: bytes) -> list[InputRecord]:
+    def _inputs(
+        self, table: bytes, rows: Iterator[tuple[bytes, bytes]], key_of: Callable[[int], bytes]
+    ) -> list[InputRecord]:
         found = []
-        for key, record in self._all(table, prefix, decode_input):
-            self._placed(table, key, order_key(prefix, record.order))
-            found.append(record)
+        for key, value in rows:
+            record = self._decoded(table, key, value, decode_input)
+            if record is not None:
+                self._placed(table, key, key_of(record.order))
+                found.append(record)
+        return found
+
+    def _bodies(self, table: bytes, prefix: bytes, others: list[InputRecord]) -> set[int]:
+        """Order keys that have a body in ``table``, where the bodies of ``others`` are not looked for."""
+        elsewhere = {record.order for record in others}
+        found = set()
+        for key, value in self._rows.scan(table, prefix):
+            if table == ACTIVE and not is_body(key):
+                continue
+            order = order_of(key[:-1])
+            if order in elsewhere:
+                self._found("row_is_in_its_place", table, key, "its input is an ended one here, an active one there")
+            if self._decoded(table, key, value, unseal) is not None:
+                found.add(order)
         return found
 
     def _keys(self, prefix: bytes) -> dict[str, InputId]:

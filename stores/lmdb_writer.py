@@ -38,6 +38,7 @@ from .lmdb_rows import (
     SNAPSHOTS,
     Rows,
     blob_key,
+    body_key,
     event_key,
     idempotency_key,
     input_key,
@@ -45,6 +46,7 @@ from .lmdb_rows import (
     ordinal_prefix,
     receipt_key,
     result_key,
+    state_key,
 )
 
 
@@ -58,6 +60,7 @@ class Draft:
 
     puts: dict[bytes, list[tuple[bytes, bytes]]] = Factory(dict)
     deletes: list[tuple[bytes, bytes]] = Factory(list)
+    kept_bodies: list[bytes] = Factory(list)
     expected: list[tuple[bytes, bytes, str, object]] = Factory(list)
     unexpected: list[tuple[bytes, bytes, str, object]] = Factory(list)
     blobs: dict[bytes, bytes] = Factory(dict)
@@ -82,6 +85,7 @@ def merged(drafts: Sequence[Draft]) -> Draft:
         for table, rows in each.puts.items():
             made.puts.setdefault(table, []).extend(rows)
         made.deletes += each.deletes
+        made.kept_bodies += each.kept_bodies
         made.blobs.update(each.blobs)
         made.released_blobs |= each.released_blobs
     return made
@@ -119,15 +123,17 @@ def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
     if write.is_new:
         _draft_admission(made, prefix, place, write)
     else:
-        made.expected.append((ACTIVE, place, "input", admission.input_id))
+        made.expected.append((ACTIVE, state_key(place), "input", admission.input_id))
     if record.is_terminal:
         made.put(ENDED, place, encode_input(record))
         if not write.is_new:
-            made.deletes.append((ACTIVE, place))
+            made.deletes.append((ACTIVE, state_key(place)))
+            if not write.drop_body:
+                made.kept_bodies.append(body_key(place))
     else:
-        made.put(ACTIVE, place, encode_input(record))
+        made.put(ACTIVE, state_key(place), encode_input(record))
     if write.drop_body and not write.is_new:
-        release_body(made, place, record)
+        release_body(made, ACTIVE, place, record)
 
 
 def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite) -> None:
@@ -135,7 +141,7 @@ def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite
     index = input_key(prefix, admission.input_id)
     made.unexpected += (
         (ORDERS, index, "input", admission.input_id),
-        (ACTIVE, place, "order key", admission.order),
+        (ACTIVE, state_key(place), "order key", admission.order),
         (ENDED, place, "order key", admission.order),
     )
     made.put(ORDERS, index, encode_number(admission.order))
@@ -146,7 +152,7 @@ def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite
         made.put(KEYS, entry, encode_key(admission.input_id, key))
     if write.body is None or write.drop_body:
         return
-    made.put(BODIES, place, write.body)
+    made.put(BODIES if write.record.is_terminal else ACTIVE, body_key(place), write.body)
     for blob_id in admission.blobs:
         made.needed_blobs[blob_id] = f"input {admission.input_id} refers to the blob {blob_id}"
         digest = blob_key(blob_id)
@@ -154,9 +160,9 @@ def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite
             made.put(BLOB_REFS, digest + place, b"")
 
 
-def release_body(made: Draft, place: bytes, record: InputRecord) -> None:
-    """Remove the body of an input, and the blobs that it was the last to refer to."""
-    made.deletes.append((BODIES, place))
+def release_body(made: Draft, table: bytes, place: bytes, record: InputRecord) -> None:
+    """Remove the body of an input from ``table``, and the blobs that it was the last to refer to."""
+    made.deletes.append((table, body_key(place)))
     for blob_id in record.admission.blobs:
         digest = blob_key(blob_id)
         if digest is not None:
@@ -171,6 +177,8 @@ def write_draft(rows: Rows, made: Draft) -> None:
             rows.put(BLOBS, digest, content)
     for table, puts in made.puts.items():
         rows.put_all(table, puts)
+    for key in made.kept_bodies:
+        rows.move(key, ACTIVE, BODIES)
     for table, key in made.deletes:
         rows.delete(table, key)
     for digest in made.released_blobs:

@@ -219,7 +219,7 @@ async def opening(bench: Bench) -> list[Line]:
             with raw.begin(db=table) as txn:
                 rows = len(list(txn.cursor()))
             theirs.append(perf_counter() - started)
-            need(name, rows, size.active, "raw rows")
+            need(name, rows, 2 * size.active, "raw rows")
             started = perf_counter()
             driver = await _open(RUNTIME, store)
             ours.append(perf_counter() - started)

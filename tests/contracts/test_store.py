@@ -57,6 +57,7 @@ from holdstate.stores.lmdb_rows import (
     SNAPSHOTS,
     STORE_FORMAT,
     Rows,
+    is_body,
 )
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.stores.memory_store import MemoryStore
@@ -368,13 +369,13 @@ async def test_damaged_body_stops_its_run_before_it_is_handed_out(lmdb_home: Lmd
     """A run whose payload is damaged is not begun: the error names the row, nothing is staged (C38, C22)."""
     store = cast("LmdbStore", lmdb_home.store)
     await _lived_in(store)
-    key, value = raw_rows(store, BODIES)[0]
-    overwrite(store, BODIES, key, flipped(value, -1))
+    key, value = next(row for row in raw_rows(store, ACTIVE) if is_body(row[0]))
+    overwrite(store, ACTIVE, key, flipped(value, -1))
     driver = await opened(store, environment=world(1))
     rows, memory = rows_of(store), memory_of(driver)
     with pytest.raises(StoreCorruption) as caught:
         await driver.begin_run()
-    assert caught.value.where == row_name(BODIES, key)
+    assert caught.value.where == row_name(ACTIVE, key)
     assert (rows_of(store), memory_of(driver)) == (rows, memory)
 
 
@@ -490,7 +491,8 @@ BLOB = "sha256:" + sha256(b"pixels").hexdigest()
 def _payloads(store: RuntimeStore) -> int:
     rows = cast("Any", rows_of(store))
     if isinstance(store, LmdbStore):
-        return len(rows[BODIES]) + len(rows[BLOBS]) + len(rows[BLOB_REFS])
+        bodies = sum(is_body(key) for table in (ACTIVE, BODIES) for key, _ in rows[table])
+        return int(bodies) + len(rows[BLOBS]) + len(rows[BLOB_REFS])
     return len(rows[1][RUNTIME][2]) + len(rows[4]) + sum(len(users) for users in rows[6].values())
 
 

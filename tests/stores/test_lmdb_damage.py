@@ -17,6 +17,8 @@ from holdstate.runtime.errors import (
     StoreLost,
     StoreTooNew,
 )
+from holdstate.runtime.ids import InputId
+from holdstate.runtime.records import InputRecord
 from holdstate.runtime.store import ResultRef
 from holdstate.stores import lmdb_rows
 from holdstate.stores.codec import encode_number
@@ -24,6 +26,7 @@ from holdstate.stores.codec_envelope import ENVELOPE_BYTES, seal
 from holdstate.stores.lmdb_files import check_data_file
 from holdstate.stores.lmdb_store import LmdbStore
 
+from ..contracts.damage import raw_rows
 from .builders import Books, blob_id, loaded
 
 KIB = 1024
@@ -31,13 +34,15 @@ MIB = 1024 * KIB
 
 
 def filled(path: Path) -> Books:
-    """A closed store with a row of every kind in it: an ended input, an active one with a blob, a held blob."""
+    """A closed store with a row of every kind in it: an ended input with its payload, an active one with a blob, a held
+    blob.
+    """
     books = Books()
     with LmdbStore.open(path) as store:
         books.open(store)
         books.write(store, books.accept(["ended"]))
         books.write(store, books.stage())
-        books.write(store, books.finish(result=b"answer", snapshot=b"session"))
+        books.write(store, books.finish(result=b"answer", snapshot=b"session", keep_body=True))
         books.write(store, books.accept(["active"], blobs=[b"image"]))
         other = Books("other", seed=1)
         other.open(store)
@@ -67,10 +72,10 @@ def change(path: Path, table: bytes, edit: Callable[[bytes, bytes], bytes | None
 # -- damaged rows --------------------------------------------------------------------------------------------------
 
 
-def body_of(store: LmdbStore, books: Books) -> bytes | None:
-    (active,) = books.active.values()
+def body_of(store: LmdbStore, inputs: dict[InputId, InputRecord]) -> bytes | None:
+    (record,) = inputs.values()
     with store.reading() as reader:
-        return reader.load_body("r", active.input_id)
+        return reader.load_body("r", record.input_id)
 
 
 def run_of(books: Books) -> Any:
@@ -83,7 +88,7 @@ READS: dict[bytes, Callable[[LmdbStore, Books], object]] = {
     lmdb_rows.RUNTIMES: lambda store, _: store.load_runtime("r"),
     lmdb_rows.ACTIVE: lambda store, _: store.load_runtime("r"),
     lmdb_rows.ENDED: lambda store, _: store.find_by_key("r", "ended"),
-    lmdb_rows.BODIES: body_of,
+    lmdb_rows.BODIES: lambda store, books: body_of(store, books.ended),
     lmdb_rows.ORDERS: lambda store, _: store.find_by_key("r", "ended"),
     lmdb_rows.KEYS: lambda store, _: store.find_by_key("r", "ended"),
     lmdb_rows.RECEIPTS: lambda store, books: store.load_receipt("r", run_of(books), 0),
@@ -100,6 +105,11 @@ def prefix_of(table: bytes) -> bytes:
     if table == lmdb_rows.BLOBS:
         return bytes.fromhex(blob_id(b"image")[7:])
     return lmdb_rows.ordinal_prefix(lmdb_rows.FIRST_ORDINAL)
+
+
+def state_prefix() -> bytes:
+    """The key of the state row of the active input of runtime ``r``: its second one."""
+    return lmdb_rows.state_key(lmdb_rows.order_key(prefix_of(lmdb_rows.ACTIVE), 2))
 
 
 def flipped(key: bytes, value: bytes) -> bytes:
@@ -137,6 +147,36 @@ def test_damage_that_only_the_auditor_reads_is_found(tmp_path: Path, table: byte
         assert "row_is_readable" in {finding.check for finding in store.verify()}
 
 
+def test_a_damaged_payload_hinders_nothing_but_its_reading(tmp_path: Path) -> None:
+    """The runtime loads without it, and the input ends; the damaged bytes are kept as they are, and named (C38)."""
+    books = filled(tmp_path / "store")
+    key = lmdb_rows.body_key(lmdb_rows.order_key(prefix_of(lmdb_rows.ACTIVE), 2))
+    assert change(tmp_path / "store", lmdb_rows.ACTIVE, flipped, key) == [key]
+    with LmdbStore.open(tmp_path / "store") as store:
+        assert len(loaded(store).inputs) == 1
+        with pytest.raises(StoreCorruption) as caught:
+            body_of(store, books.active)
+        assert caught.value.where == f"active row {key.hex()}"
+        before = dict(raw_rows(store, lmdb_rows.ACTIVE))
+        books.write(store, books.stage())
+        books.write(store, books.finish(keep_body=True))
+        assert dict(raw_rows(store, lmdb_rows.BODIES))[key] == before[key]
+        assert f"bodies row {key.hex()}" in {finding.where for finding in store.verify()}
+
+
+@pytest.mark.parametrize("source", [lmdb_rows.ACTIVE, lmdb_rows.BODIES], ids=bytes.decode)
+def test_a_payload_in_the_wrong_table_is_a_finding(tmp_path: Path, source: bytes) -> None:
+    """Bodies of active inputs stand beside them, those of ended ones apart."""
+    filled(tmp_path / "store")
+    target = {lmdb_rows.ACTIVE: lmdb_rows.BODIES, lmdb_rows.BODIES: lmdb_rows.ACTIVE}[source]
+    with LmdbStore.open(tmp_path / "store") as store:
+        (key, *_) = (key for key, _ in raw_rows(store, source) if lmdb_rows.is_body(key))
+        store._environment.write(lambda rows: rows.move(key, source, target))
+        assert [(finding.check, finding.where) for finding in store.verify()] == [
+            ("row_is_in_its_place", f"{target.decode()} row {key.hex()}")
+        ]
+
+
 def kept(seen: list[bytes], value: bytes) -> bytes:
     seen.append(value)
     return value
@@ -145,7 +185,7 @@ def kept(seen: list[bytes], value: bytes) -> bytes:
 def test_a_claim_of_a_damaged_runtime_changes_nothing(tmp_path: Path) -> None:
     """The claim fails alone and leaves the damaged bytes as they are (C38)."""
     filled(tmp_path / "store")
-    prefix = prefix_of(lmdb_rows.ACTIVE)
+    prefix = state_prefix()
     change(tmp_path / "store", lmdb_rows.ACTIVE, flipped, prefix)
     seen: list[bytes] = []
     with LmdbStore.open(tmp_path / "store") as store, pytest.raises(StoreCorruption):
@@ -237,7 +277,7 @@ def test_rows_in_the_wrong_place_are_findings(tmp_path: Path) -> None:
     with LmdbStore.open(tmp_path / "store") as store:
         (active,) = books.active.values()
         prefix = store._environment.ordinals.get("r") or prefix_of(b"")
-        moved = lmdb_rows.order_key(prefix, 99)
+        moved = lmdb_rows.state_key(lmdb_rows.order_key(prefix, 99))
         from holdstate.stores.codec import encode_input
 
         store._environment.write(lambda rows: rows.put(lmdb_rows.ACTIVE, moved, encode_input(active)))
@@ -354,7 +394,7 @@ def test_a_row_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
         payload = value[ENVELOPE_BYTES:]
         return b"\x09" + crc32(payload, crc32(lmdb_rows.ACTIVE + b"\0" + key + b"\x09")).to_bytes(4, "big") + payload
 
-    (key,) = change(tmp_path / "store", lmdb_rows.ACTIVE, newer, prefix_of(lmdb_rows.ACTIVE))
+    (key,) = change(tmp_path / "store", lmdb_rows.ACTIVE, newer, state_prefix())
     with LmdbStore.open(tmp_path / "store") as store:
         with pytest.raises(StoreTooNew) as caught:
             store.load_runtime("r")
