@@ -11,6 +11,7 @@ from attrs import evolve
 from holdstate.runtime.backpressure import Load, Pace
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import Fenced, InputRejected, InvalidInput, ServiceClosed
+from holdstate.runtime.ids import InputId, new_uuid7
 from holdstate.runtime.inputs import ContinuationInput, ImageBlock, OperationInput, PromptInput
 from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected
 from holdstate.runtime.rejections import RejectionCode
@@ -252,6 +253,20 @@ def test_the_hint_is_the_turn_of_the_caller_at_the_pace_of_late() -> None:
     assert [pace.refused() for _ in range(100)][-1] == 60.0
     pace.admitted()
     assert pace.refused() == pytest.approx(3.0)
+
+
+def test_whoever_finds_room_ends_the_row() -> None:
+    """The turns of those who were refused before are not waited for any more."""
+    clock = Clock()
+    load = Load(1, 100, clock)
+    load.adjust(StoreStats(1, 3, 0, 0, 0, 0, 0, 0, 0, 0), keeps_payloads=False)
+    load._pace.ended(1)
+    clock.pass_time(10.0)
+    load._pace.ended(1)
+    assert [load.retry_after() for _ in range(3)] == [10.0, 20.0, 30.0]
+    load.ended_unseen(3)
+    assert load.reserve("a", InputId(new_uuid7()), 10)
+    assert load.retry_after() == 10.0
 
 
 def test_a_clock_that_was_set_back_does_not_break_the_hint() -> None:

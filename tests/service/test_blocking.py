@@ -367,6 +367,21 @@ def test_an_interrupted_caller_leaves_the_service_consistent(monkeypatch: pytest
         assert type(again).__name__ in ("Accepted", "Deduplicated")
 
 
+def test_what_an_interrupted_caller_waited_for_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes on in the background that nobody waits for."""
+    loop, stuck = LoopThread("test"), Stuck()
+
+    def interrupt(*_: object) -> None:
+        assert stuck.is_waiting.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop_thread, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loop.call(stuck.wait)
+    assert stuck.ended.wait(10)
+    loop.stop()
+
+
 def test_the_thread_of_the_service_may_not_call() -> None:
     """It would wait for itself; the error says what to do, and the run fails by it in place of hanging."""
     found: list[BlockingRuntimeService] = []

@@ -7,15 +7,17 @@ import threading
 from typing import Any, cast
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
+from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import Fenced, StoreError
 from holdstate.runtime.executor import ActiveRun
-from holdstate.runtime.inputs import ContinuationInput, PromptInput
+from holdstate.runtime.inputs import PeerInput, PromptInput
 from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.status import MOST_PROBLEMS, Problems, ServiceState, ServiceStatus, StoreGauge
 from holdstate.runtime.store import RuntimeStore, StoreStats
-from holdstate.spec.vocabulary import EventCode, HandlingMode, InputState, RuntimeControl, RuntimeState
+from holdstate.spec.policy import DEFAULT_POLICY
+from holdstate.spec.vocabulary import EventCode, InputKind, InputState, QueueMode, RuntimeControl, RuntimeState
 from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import Fault, FaultyStore, Plan
@@ -59,13 +61,21 @@ async def test_counts_follow_the_commits() -> None:
 
 async def test_the_oldest_input_is_found_behind_priority() -> None:
     """An input of the priority class is worked off first and may be younger than what it overtook."""
-    async with Watched() as watched:
-        await watched.service.ingest("a", PromptInput.new("x"))
+    first = evolve(DEFAULT_POLICY.by_kind[InputKind.PEER_MESSAGE], queue_mode=QueueMode.PRIORITY)
+    by_kind = {**DEFAULT_POLICY.by_kind, InputKind.PEER_MESSAGE: first}
+    async with Watched(runtime=RuntimeSettings(policy=evolve(DEFAULT_POLICY, by_kind=by_kind))) as watched:
+        await watched.service.ingest("a", PeerInput.new("older"))
         watched.clock.pass_time(3.0)
-        await watched.service.ingest("a", ContinuationInput.new("r", handling_mode=HandlingMode.STEER))
+        await watched.service.ingest("b", PeerInput.new("younger"))
         await watched.service.ingest("b", PromptInput.new("x"))
+        assert watched.service.status().oldest_queued_seconds == 3.0
+        await watched.service.stop("a")
         watched.clock.pass_time(1.0)
-        assert watched.service.status().oldest_queued_seconds == 4.0
+        await watched.service.ingest("c", PromptInput.new("x"))
+        watched.clock.pass_time(1.0)
+        await watched.service.ingest("c", PeerInput.new("overtakes"))
+        await watched.service.stop("b")
+        assert watched.service.status().oldest_queued_seconds == 1.0
 
 
 async def test_a_backoff_is_parked_and_overdue_when_nobody_goes_on() -> None:
@@ -162,6 +172,7 @@ class Moody:
     def __init__(self) -> None:
         self._store = MemoryStore()
         self.failure: Exception | None = None
+        self.readings = 0
         self.gate = threading.Event()
         self.gate.set()
 
@@ -169,6 +180,7 @@ class Moody:
         return getattr(self._store, name)
 
     def stats(self) -> StoreStats:
+        self.readings += 1
         self.gate.wait(10)
         if self.failure is not None:
             raise self.failure
@@ -221,6 +233,7 @@ async def test_asking_waits_for_no_store() -> None:
         assert first.store_age_seconds == 2.0
         store.gate.set()
         await watched.service._observed.gauge.settle()
+        assert store.readings == 2
         assert watched.service.status().store_age_seconds == 0.0
 
 

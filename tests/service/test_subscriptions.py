@@ -116,6 +116,21 @@ async def test_a_waiting_subscriber_is_woken_and_ends_with_the_service() -> None
             watched.service.subscribe()
 
 
+async def test_closing_a_subscription_ends_the_wait_for_it() -> None:
+    """Who waits for the next event learns that there is none."""
+    async with Watched() as watched:
+        subscription = watched.service.subscribe()
+        waiting = asyncio.create_task(anext(subscription, None))
+        await watched.service.ingest("a", PromptInput.new("x"))
+        assert await waiting is not None
+        while pending(subscription):
+            await anext(subscription)
+        waiting = asyncio.create_task(anext(subscription, None))
+        await asyncio.wait([waiting], timeout=0)
+        subscription.close()
+        assert await asyncio.wait_for(waiting, 10) is None
+
+
 async def test_a_closed_subscription_is_forgotten() -> None:
     """It costs nothing any more; closing it twice, or after the service, is fine."""
     async with Watched() as watched:
