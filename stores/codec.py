@@ -329,9 +329,10 @@ class Fence(NamedTuple):
     runtime_id: str
     epoch: int
     revision: int
+    next_order: int
 
 
-decode_fence: Final = decoding(_RuntimeRow, lambda row: Fence(row.runtime_id, row.epoch, row.revision))
+decode_fence: Final = decoding(_RuntimeRow, lambda row: Fence(row.runtime_id, row.epoch, row.revision, row.next_order))
 
 # -- receipts, and the small rows ----------------------------------------------------------------------------------
 

@@ -184,16 +184,22 @@ class StoreEnvironment:
         self.bytes_written += rows.bytes_written
 
     def enter(self, *, write: bool) -> Rows:
-        """Begin a transaction; ``leave`` ends it, without committing."""
-        self._check_process()
+        """Begin a transaction; ``leave`` ends it, without committing.
+
+        That the path still names the mapped file is checked for writing: reading what is mapped does no harm.
+        """
+        if self._pid != os.getpid() or self._is_closed:
+            self._check_process()
         for _ in range(_RETRIES):
             if self._env is None or self._is_suspect:
                 self._reopen()
             self._gate.enter()
             rows = None
             try:
-                self._check_closed()
-                self._check_file()
+                if self._is_closed:
+                    raise self._closed()
+                if write:
+                    self._check_file()
                 rows = self._begin(write=write)
             finally:
                 if rows is None:
@@ -298,9 +304,12 @@ class StoreEnvironment:
 
     def _check_closed(self) -> None:
         if self._is_closed:
-            raise StoreClosed(f"the store at {self.path} was closed; open it anew")
+            raise self._closed()
 
-    def _check_file(self) -> None:
+    def _closed(self) -> StoreClosed:
+        return StoreClosed(f"the store at {self.path} was closed; open it anew")
+
+    def _check_file(self) -> os.stat_result:
         try:
             status = os.stat(self._data_path)  # noqa: PTH116 - as above
         except OSError as error:
@@ -310,12 +319,13 @@ class StoreEnvironment:
             raise StoreLost(problem, cause=error) from error
         if (status.st_dev, status.st_ino) != self._identity:
             raise StoreLost(f"{self._data_path} was replaced by another file; close this store and open it anew")
+        return status
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
     def size_bytes(self) -> int:
-        """The length of the data file."""
-        return os.stat(self._data_path).st_size  # noqa: PTH116 - as above
+        """The length of the data file. Raises StoreLost when it is gone."""
+        return self._check_file().st_size
 
     def error(self, error: lmdb.Error, doing: str, *, applied: bool | None) -> StoreError:
         """What py-lmdb raised, as one of our errors; a panic makes the environment suspect."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition, Lock, local
+from threading import Condition, Lock, get_ident
 from typing import final
 
 
@@ -15,32 +15,33 @@ class Gate:
     def __init__(self) -> None:
         self._lock = Lock()
         self._condition = Condition(self._lock)
-        self._inside = 0
+        self._inside: set[int] = set()
+        """Threads by ident."""
         self._is_changing = False
-        self._thread = local()
 
     def enter(self) -> None:
         """Begin a transaction on this thread; ``leave`` ends it. Waits while the environment is being changed."""
-        self._refuse_nesting()
+        thread = get_ident()
+        if thread in self._inside:
+            raise _nested()
         # The lock itself: entering a condition is a call of Python more, on every transaction.
         with self._lock:
             while self._is_changing:
                 self._condition.wait()
-            self._inside += 1
-        self._thread.is_inside = True
+            self._inside.add(thread)
 
     def leave(self) -> None:
         """End the transaction of this thread."""
-        self._thread.is_inside = False
         with self._lock:
-            self._inside -= 1
+            self._inside.remove(get_ident())
             if self._is_changing and not self._inside:
                 self._condition.notify_all()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Waits until no transaction is open, and holds up new ones."""
-        self._refuse_nesting()
+        if get_ident() in self._inside:
+            raise _nested()
         with self._condition:
             while self._is_changing:
                 self._condition.wait()
@@ -54,7 +55,7 @@ class Gate:
                 self._is_changing = False
                 self._condition.notify_all()
 
-    def _refuse_nesting(self) -> None:
-        # A second transaction would see another state than the first one, or wait for it for ever.
-        if getattr(self._thread, "is_inside", False):
-            raise RuntimeError("this thread is inside a transaction of the store; leave `reading()` first")
+
+def _nested() -> RuntimeError:
+    # A second transaction would see another state than the first one, or wait for it for ever.
+    return RuntimeError("this thread is inside a transaction of the store; leave `reading()` first")

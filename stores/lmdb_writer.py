@@ -12,9 +12,10 @@ from attrs import Factory, define, frozen
 
 from ..runtime.errors import Fenced, StoreError
 from ..runtime.events import offset_of
-from ..runtime.records import InputRecord
+from ..runtime.records import FIRST_ORDER, InputRecord
 from ..runtime.store import Claim, Commit, InputWrite, WriteResult, Written
 from ..spec.errors import HoldstateError
+from ..spec.invariants import PRIORITY_SHIFT
 from .codec import decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
 from .codec_envelope import seal
 from .codec_events import encode_event
@@ -139,11 +140,7 @@ def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
 def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite) -> None:
     admission = write.record.admission
     index = input_key(prefix, admission.input_id)
-    made.unexpected += (
-        (ORDERS, index, "input", admission.input_id),
-        (ACTIVE, state_key(place), "order key", admission.order),
-        (ENDED, place, "order key", admission.order),
-    )
+    made.unexpected.append((ORDERS, index, "input", admission.input_id))
     made.put(ORDERS, index, encode_number(admission.order))
     key = admission.idempotency_key
     if key is not None:
@@ -248,13 +245,14 @@ class GroupWriter:
     def _decide(self, prepared: Prepared) -> tuple[Commit, Draft]:
         member = prepared.member
         if isinstance(member, Claim):
-            commit = self._settle(member)
+            commit, next_order = self._settle(member)
             prefix, made = self._reader.prefix(member.runtime_id), None
         else:
             commit = member
             prefix = self._reader.prefix(member.runtime.runtime_id)
             made = prepared.made if prefix == prepared.prefix else None
-            self._fence(commit, prefix)
+            next_order = self._fence(commit, prefix)
+        _check_orders(commit, next_order)
         if made is None:
             made = draft(prefix or self._next_prefix(), commit)
         self._check_rows(commit, made)
@@ -262,7 +260,8 @@ class GroupWriter:
             self._create(commit.runtime.runtime_id)
         return commit, made
 
-    def _settle(self, claim: Claim) -> Commit:
+    def _settle(self, claim: Claim) -> tuple[Commit, int]:
+        """What the claim makes of the runtime, and the next order key that is stored."""
         loaded = self._reader.load_runtime(claim.runtime_id)
         epoch, revision = (0, 0) if loaded is None else (loaded.record.epoch, loaded.record.revision)
         commit = claim.settle(loaded)
@@ -270,9 +269,10 @@ class GroupWriter:
             raise _refused(commit, f"a claim of {claim.runtime_id!r} has to raise its epoch from {epoch} by one")
         if commit.base_revision != revision:
             raise _refused(commit, f"it builds on revision {commit.base_revision}, stored is {revision}")
-        return commit
+        return commit, FIRST_ORDER if loaded is None else loaded.record.next_order
 
-    def _fence(self, commit: Commit, prefix: bytes | None) -> None:
+    def _fence(self, commit: Commit, prefix: bytes | None) -> int:
+        """The next order key that is stored."""
         runtime_id = commit.runtime.runtime_id
         stored = None if prefix is None else self._reader.fence_at(prefix, runtime_id)
         if stored is None:
@@ -286,6 +286,7 @@ class GroupWriter:
                 f"it builds on epoch {commit.epoch} and revision {commit.base_revision}, "
                 f"stored are {epoch} and {revision}",
             )
+        return stored.next_order
 
     def _check_rows(self, commit: Commit, made: Draft) -> None:
         get = self._rows.get
@@ -311,6 +312,15 @@ class GroupWriter:
         self._rows.put(NAMES, runtime_id.encode(), encode_number(ordinal))
         self._rows.put(META, ORDINAL_KEY, encode_number(ordinal + 1))
         self.created[runtime_id] = prefix
+
+
+def _check_orders(commit: Commit, next_order: int) -> None:
+    # Order keys count up in the record that the fence compares, so one below its counter may be taken and no other can:
+    # there is no need to look at the rows.
+    for write in commit.inputs:
+        order = write.record.order
+        if write.is_new and (order + PRIORITY_SHIFT if order < 0 else order) < next_order:
+            raise _refused(commit, f"order key {order} is stored already: the next one is {next_order}")
 
 
 def _refused(commit: Commit, why: str) -> StoreError:

@@ -409,9 +409,11 @@ def test_a_file_that_was_removed_takes_no_more_commits(store: LmdbStore, books: 
     data.rename(store.path / "away")
     if replaced:
         shutil.copy(store.path / "away", data)
+    before = loaded(store)
     for call in (lambda: store.commit([books.accept()]), lambda: store.put_blob(b"x"), store.stats):
         with pytest.raises(StoreLost):
             call()
+    assert loaded(store) == before
     (store.path / "away").rename(data)
     books.write(store, books.accept())
 
