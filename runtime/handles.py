@@ -154,6 +154,5 @@ def outcome_of(record: InputRecord, result: bytes | None) -> InputOutcome | Inpu
     if record.outcome_kind is OutcomeKind.ABANDONED and record.abandon_reason is not None:
         return Abandoned(record.input_id, record.abandon_reason, record.error)
     successor = record.successor_id
-    if successor is None:
-        raise AssertionError(f"input {record.input_id} is {record.state} without a successor")
+    assert successor is not None, record
     return successor if record.outcome_kind is OutcomeKind.COALESCED else Superseded(record.input_id, successor)

@@ -143,8 +143,7 @@ class RuntimePool:
 
     def _opening_ended(self, runtime_id: str, task: asyncio.Task[OpenRuntime]) -> None:
         del self._opening[runtime_id]
-        if not task.cancelled():
-            task.exception()
+        task.cancelled() or task.exception()  # those who still wait are told; if all have left, nobody need be
 
     async def _do_open(self, runtime_id: str) -> OpenRuntime:
         driver = await PersistentRuntimeDriver.open(
@@ -288,10 +287,9 @@ class RuntimePool:
             beginning.append(self._resuming)
         if beginning:
             await asyncio.wait(beginning)
-        workers = [entry.worker for entry in self if entry.worker is not None]
-        for worker in workers:
+        for worker in self._workers():
             worker.pause()
-        busy = [worker.task for worker in workers if worker.task is not None]
+        busy = [worker.task for worker in self._workers() if worker.task is not None]
         if busy:
             _, running = await asyncio.wait(busy, timeout=patience)
             if running:
@@ -307,6 +305,8 @@ class RuntimePool:
         self._idle.clear()
 
     def _abort(self) -> None:
-        for entry in self:
-            if entry.worker is not None:
-                entry.worker.abort("the service is closing")
+        for worker in self._workers():
+            worker.abort("the service is closing")
+
+    def _workers(self) -> list[RuntimeWorker]:
+        return [entry.worker for entry in self if entry.worker is not None]
