@@ -5,9 +5,8 @@ The CRC-32 goes over sub-database, key, version and payload, so a row that was w
 
 from __future__ import annotations
 
-from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Final, final
 from zlib import crc32
 
 from ..runtime.errors import StoreCorruption, StoreTooNew
@@ -24,14 +23,21 @@ _SEALED_AS: Final = {b"bodies": b"active"}
 """Rows that move between two sub-databases as they are, whole or damaged, are sealed for the first one."""
 
 
-@lru_cache(maxsize=64)
-def _seed(table: bytes) -> int:
-    return crc32(_SEALED_AS.get(table, table) + b"\0")
+@final
+class _Seeds(dict[bytes, int]):
+    """The checksum of what stands for a sub-database in front of every row."""
+
+    def __missing__(self, table: bytes) -> int:
+        seed = self[table] = crc32(_SEALED_AS.get(table, table) + b"\0")
+        return seed
+
+
+_seeds: Final = _Seeds()
 
 
 def seal(table: bytes, key: bytes, payload: bytes) -> bytes:
     """``payload`` as the value that is stored under ``key`` of ``table``."""
-    return _HEAD.pack(ROW_FORMAT, crc32(payload, crc32(key + _VERSION_BYTE, _seed(table)))) + payload
+    return _HEAD.pack(ROW_FORMAT, crc32(payload, crc32(key + _VERSION_BYTE, _seeds[table]))) + payload
 
 
 def unseal(table: bytes, key: bytes, value: bytes) -> bytes:
@@ -41,7 +47,7 @@ def unseal(table: bytes, key: bytes, value: bytes) -> bytes:
     version, checksum = _HEAD.unpack_from(value)
     payload = value[ENVELOPE_BYTES:]
     # The checksum comes first: it has the same place in every version, and a version that rotted is not a newer one.
-    if crc32(payload, crc32(key + value[:1], _seed(table))) != checksum:
+    if crc32(payload, crc32(key + value[:1], _seeds[table])) != checksum:
         raise StoreCorruption(row_name(table, key), "its checksum does not match its content")
     if version > ROW_FORMAT:
         raise StoreTooNew(row_name(table, key), version, ROW_FORMAT)

@@ -61,6 +61,8 @@ _ORDER_BIAS: Final = 2**63
 _BLOB_PREFIX: Final = "sha256:"
 _STATE: Final = b"\0"
 _BODY: Final = b"\1"
+_FEW: Final = 2
+"""Rows that are put one by one: a cursor costs more than that."""
 _OF_BOUNDARY: Final = b"\0"
 _OF_COMPLETION: Final = b"\1"
 DIGEST_BYTES: Final = 32
@@ -212,14 +214,15 @@ class Rows:
         return stat["psize"] * (stat["leaf_pages"] + stat["overflow_pages"])
 
     def put_all(self, table: bytes, rows: list[tuple[bytes, bytes]]) -> None:
-        """Write sealed rows, replacing what is there. Sorts them in place."""
-        if len(rows) == 1:
-            key, value = rows[0]
-            self.txn.put(key, value, db=self._databases[table])
-            self.bytes_written += len(key) + len(value)
+        """Write sealed rows, replacing what is there, in the order of their keys. May sort them in place."""
+        database = self._databases[table]
+        if len(rows) <= _FEW:
+            for key, value in sorted(rows) if len(rows) > 1 else rows:
+                self.txn.put(key, value, db=database)
+                self.bytes_written += len(key) + len(value)
         else:
             rows.sort()
-            with self.txn.cursor(self._databases[table]) as cursor:
+            with self.txn.cursor(database) as cursor:
                 cursor.putmulti(rows)
             self.bytes_written += sum([len(key) + len(value) for key, value in rows])
         self.changes += len(rows)

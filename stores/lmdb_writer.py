@@ -6,9 +6,7 @@ Rows are collected and written table by table in the order of their keys; a memb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
-
-from attrs import Factory, define, frozen
+from typing import NamedTuple, final
 
 from ..runtime.errors import Fenced, StoreError
 from ..runtime.events import offset_of
@@ -52,21 +50,33 @@ from .lmdb_rows import (
 
 
 @final
-@define
 class Draft:
     """What one commit writes, encoded; ``expected`` rows have to be there before, ``unexpected`` ones must not.
 
     Those two name the row in words and what completes them, put together only for a refusal.
     """
 
-    puts: dict[bytes, list[tuple[bytes, bytes]]] = Factory(dict)
-    deletes: list[tuple[bytes, bytes]] = Factory(list)
-    kept_bodies: list[bytes] = Factory(list)
-    expected: list[tuple[bytes, bytes, str, object]] = Factory(list)
-    unexpected: list[tuple[bytes, bytes, str, object]] = Factory(list)
-    blobs: dict[bytes, bytes] = Factory(dict)
-    needed_blobs: dict[str, str] = Factory(dict)
-    released_blobs: set[bytes] = Factory(set)
+    __slots__ = (
+        "blobs",
+        "deletes",
+        "expected",
+        "kept_bodies",
+        "needed_blobs",
+        "puts",
+        "released_blobs",
+        "unexpected",
+    )
+
+    # By hand: factories cost as much again, on every commit.
+    def __init__(self) -> None:
+        self.puts: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        self.deletes: list[tuple[bytes, bytes]] = []
+        self.kept_bodies: list[bytes] = []
+        self.expected: list[tuple[bytes, bytes, str, object]] = []
+        self.unexpected: list[tuple[bytes, bytes, str, object]] = []
+        self.blobs: dict[bytes, bytes] = {}
+        self.needed_blobs: dict[str, str] = {}
+        self.released_blobs: set[bytes] = set()
 
     def put(self, table: bytes, key: bytes, payload: bytes) -> None:
         row = key, seal(table, key, payload)
@@ -185,12 +195,15 @@ def write_draft(rows: Rows, made: Draft) -> None:
 
 def admits(member: Commit | Claim) -> bool:
     """Whether it brings new inputs; all else makes room sooner or later."""
-    return isinstance(member, Commit) and any(write.is_new for write in member.inputs)
+    if isinstance(member, Commit):
+        for write in member.inputs:
+            if write.is_new:
+                return True
+    return False
 
 
 @final
-@frozen
-class Prepared:
+class Prepared(NamedTuple):
     """A member of a group; ``made`` is its encoded form for ``prefix``, where that was known beforehand."""
 
     member: Commit | Claim
