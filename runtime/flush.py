@@ -106,8 +106,7 @@ class GroupCommitter:
         except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
             self._settle_failure(group, writing, _as_store_error(error, applied=False))
             return self._schedule_rest()
-        if items and self._average_seconds > LONG_COMMIT_SECONDS:
-            self._start_thread(group, writing, write)
+        if items and self._average_seconds > LONG_COMMIT_SECONDS and self._start_thread(group, writing, write):
             return None
         self._write_here(group, writing, write)
         return self._schedule_rest()
@@ -194,11 +193,15 @@ class GroupCommitter:
 
     def _start_thread(
         self, group: Group, writing: list[Member | Opening], write: Callable[[], list[WriteResult]]
-    ) -> None:
+    ) -> bool:
+        """Write on the thread; False where the program is ending, and threads take nothing more."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holdstate-commit")
         loop = self._loop
-        future = self._thread.submit(self._timed, write)
+        try:
+            future = self._thread.submit(self._timed, write)
+        except RuntimeError:
+            return False
         self._in_flight = (group, writing, future)
 
         def wake(done: ThreadFuture[list[WriteResult]]) -> None:
@@ -206,6 +209,7 @@ class GroupCommitter:
                 loop.call_soon_threadsafe(self._finish, done)
 
         future.add_done_callback(wake)
+        return True
 
     def _timed(self, write: Callable[[], list[WriteResult]]) -> list[WriteResult]:
         started = perf_counter()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from holdstate.blocking import BlockingRun, BlockingRuntimeService
-from holdstate.runtime import loop_thread
+from holdstate.runtime import flush, loop_thread
 from holdstate.runtime.blocking_executor import OnThreads
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import (
@@ -484,6 +484,20 @@ def test_the_end_of_the_program_calls_runs_off(working: Working) -> None:
     service._close_at_exit()
 
 
+def test_commits_go_on_where_threads_take_no_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the program ends, a commit that would be made on a thread is made on the loop."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    with BlockingRuntimeService(MemoryStore()) as service:
+        given = PromptInput.new("x")
+        assert isinstance(service.ingest("a", given), Accepted)
+        assert service.input_state("a", given.header.id) is InputState.QUEUED
+
+
 def test_the_backlog_of_an_earlier_service_is_worked_off(working: Working) -> None:
     """What was accepted before the start needs no further input to go on."""
     store = MemoryStore()
@@ -498,6 +512,7 @@ def test_the_backlog_of_an_earlier_service_is_worked_off(working: Working) -> No
 PROGRAM = """
     import sys
     from holdstate.blocking import BlockingRuntimeService
+    from holdstate.runtime import flush
     from holdstate import LmdbStore, PromptInput
     import threading
 
@@ -506,6 +521,7 @@ PROGRAM = """
             began.set()
             threading.Event().wait()
 
+    flush.LONG_COMMIT_SECONDS = float(sys.argv[2])
     began = threading.Event()
     store = LmdbStore.open(sys.argv[1])
     service = BlockingRuntimeService(store, Waiting())
@@ -515,11 +531,17 @@ PROGRAM = """
 """
 
 
-def test_a_service_that_nobody_closed_does_not_hold_up_the_end_of_the_program(tmp_path: Path) -> None:
-    """At exit its runs are called off, also those whose threads hang; the input is queued in the store."""
+@pytest.mark.parametrize("long_commit_seconds", [-1.0, 1000.0], ids=["commits on a thread", "commits on the loop"])
+def test_a_service_that_nobody_closed_does_not_hold_up_the_end_of_the_program(
+    tmp_path: Path, long_commit_seconds: float
+) -> None:
+    """At exit its runs are called off, also those whose threads hang; the input is queued in the store.
+
+    By then Python takes no more work for threads: the last commits are made on the loop.
+    """
     from holdstate.stores.lmdb_store import LmdbStore
 
-    program = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path / "store")]
+    program = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path / "store"), str(long_commit_seconds)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "left open\n", "")
     with LmdbStore.open(tmp_path / "store") as store:
