@@ -6,6 +6,7 @@
 ``core``         ``step(image, command) → Delta``, without I/O
 ``store``        the seam: what a store promises
 ``driver``       one open runtime
+``service``      many runtimes over one store with an executor; ``handles``, ``status``, ``subscriptions``
 ``outcomes``     what commands answer; ``events`` what is announced
 ``errors``       what is raised, one class per cause
 """
@@ -14,10 +15,13 @@ from .driver import PersistentRuntimeDriver
 from .environment import Environment, RuntimeSettings
 from .errors import (
     BatchRefused,
+    CallTimedOut,
     ContributorsRefused,
     DriverClosed,
+    EventLogOff,
     EventsPruned,
     Fenced,
+    InputRejected,
     InvalidInput,
     InvariantViolated,
     NotReady,
@@ -26,6 +30,8 @@ from .errors import (
     RunIncomplete,
     RunInProgress,
     RunNotCurrent,
+    ServiceClosed,
+    ServiceForked,
     StoreClosed,
     StoreCorruption,
     StoreError,
@@ -35,9 +41,15 @@ from .errors import (
     StoreLost,
     StoreReadOnly,
     StoreTooNew,
+    UnknownInput,
+    WaitTimedOut,
+    WouldDeadlock,
     WrongLoop,
 )
 from .events import EventEnvelope
+from .executor import ActiveRun, CancellationToken, Executor, PermanentFailure
+from .handles import Abandoned, Completed, InputHandle, InputOutcome, Superseded, WaitFailed
+from .headers import TraceContext
 from .ids import EventId, IdempotencyKey, InputId, RunId, RuntimeId, SupersessionKey, new_uuid7
 from .inputs import (
     JSON,
@@ -85,6 +97,7 @@ from .outcomes import (
     RunFailed,
     RunOutput,
     RunStarted,
+    Steers,
     Unknown,
 )
 from .records import (
@@ -99,7 +112,10 @@ from .records import (
     TerminalOutcome,
 )
 from .rejections import RejectionCode
+from .service import RuntimeService
+from .service_settings import ServiceSettings
 from .settings import Backoff, Limits, Retention, RetryPolicy
+from .status import ServiceState, ServiceStatus
 from .store import (
     Claim,
     Commit,
@@ -114,19 +130,25 @@ from .store import (
     StoreStats,
     Written,
 )
+from .subscriptions import EventGap, Subscription
 from .wire import input_from_wire, input_to_wire, to_wire
 
 __all__ = [
     "JSON",
+    "Abandoned",
     "Accepted",
+    "ActiveRun",
     "Admission",
     "Backoff",
     "BatchRefused",
     "Block",
     "BoundaryApplied",
+    "CallTimedOut",
+    "CancellationToken",
     "Cancelled",
     "Claim",
     "Commit",
+    "Completed",
     "ContinuationInput",
     "ContributorsRefused",
     "Counts",
@@ -137,8 +159,11 @@ __all__ = [
     "Ended",
     "Environment",
     "EventEnvelope",
+    "EventGap",
     "EventId",
+    "EventLogOff",
     "EventsPruned",
+    "Executor",
     "ExternalEventInput",
     "ExternalSource",
     "Fenced",
@@ -150,10 +175,13 @@ __all__ = [
     "InFlight",
     "Input",
     "InputFilter",
+    "InputHandle",
     "InputHeader",
     "InputId",
+    "InputOutcome",
     "InputPage",
     "InputRecord",
+    "InputRejected",
     "InputWrite",
     "InvalidInput",
     "InvariantViolated",
@@ -169,6 +197,7 @@ __all__ = [
     "PeerResponseProgress",
     "PeerResponseTerminal",
     "PeerSource",
+    "PermanentFailure",
     "PersistentRuntimeDriver",
     "PromptInput",
     "Pruned",
@@ -199,8 +228,15 @@ __all__ = [
     "RunStarted",
     "RuntimeId",
     "RuntimeRecord",
+    "RuntimeService",
     "RuntimeSettings",
     "RuntimeStore",
+    "ServiceClosed",
+    "ServiceForked",
+    "ServiceSettings",
+    "ServiceState",
+    "ServiceStatus",
+    "Steers",
     "StoreClosed",
     "StoreCorruption",
     "StoreError",
@@ -211,13 +247,20 @@ __all__ = [
     "StoreReadOnly",
     "StoreStats",
     "StoreTooNew",
+    "Subscription",
+    "Superseded",
     "SupersessionKey",
     "SystemSource",
     "TerminalOutcome",
     "TextBlock",
+    "TraceContext",
     "TurnMetadata",
     "Unknown",
+    "UnknownInput",
     "Visibility",
+    "WaitFailed",
+    "WaitTimedOut",
+    "WouldDeadlock",
     "Written",
     "WrongLoop",
     "input_from_wire",
