@@ -71,7 +71,9 @@ Verdict: TypeAlias = Done | Later | Failed
 
 
 class Handler(Protocol):
-    """Works runs off. Cancelling ``handle`` stops the work, and what it started is gone when the call ends."""
+    """Works runs off, several at once where they are of different runtimes. Cancelling ``handle`` stops the work of its
+    run, and what that started is gone when the call ends.
+    """
 
     async def handle(self, run: Run) -> Verdict:
         """Work one run off. Raises nothing but ``asyncio.CancelledError`` and ``OSError``."""

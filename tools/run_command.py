@@ -43,12 +43,13 @@ LONGEST_BACKOFF_SECONDS: Final = 300.0
 @option(
     "--event-field", default="event", metavar="A.B", type=field_path, help="The event type of a line; without it: line."
 )
+@option("--concurrency", default=1, type=COUNT, help="Most runs under way at once, each of another runtime.")
 @option("--max-batch", default=1, type=COUNT, help="Most inputs in one run.")
 @option("--max-attempts", default=MAX_ATTEMPTS, type=COUNT, help="An input is given up after as many failed runs.")
 @option("--backoff", default=1.0, type=SECONDS, help="Seconds before the second attempt; doubled for each one more.")
 @option("--retry-delay", default=5.0, type=SECONDS_ABOVE_ZERO, help="Seconds before a run that said: not now.")
 @option("--timeout", type=SECONDS_ABOVE_ZERO, help="Seconds that one run may take; default: no limit.")
-@option("--grace", default=10.0, type=SECONDS, help="Seconds that the current run has when we are stopped.")
+@option("--grace", default=10.0, type=SECONDS, help="Seconds that runs under way have when we are stopped.")
 @option("--max-result-bytes", default=MIB, type=click.IntRange(min=0), help="Longest result of a run.")
 @option("--read-ahead", default=1000, type=COUNT, help="Most lines that are accepted and not yet worked off.")
 def run(files: tuple[str, ...], store: str, exec: str | None, handler: str | None, **given: Any) -> ExitCode:
@@ -88,6 +89,7 @@ def _options(names: tuple[str, ...], given: dict[str, Any]) -> JobOptions:
         timeout=given["timeout"],
         retry_delay=given["retry_delay"],
         grace=given["grace"],
+        concurrency=given["concurrency"],
     )
 
 

@@ -1,7 +1,7 @@
-"""``holdstate run``: one task feeds lines into the store, a worker works runtimes off, until all lines are answered.
+"""``holdstate run``: one task feeds lines into the store, workers work runtimes off, until all lines are answered.
 
-A runtime with work is in the ready queue, or waits for a timer (a backoff, a run that was put off), or a worker has it.
-A worker gives it one run and puts it back, so that runtimes take turns.
+A runtime with work is in the ready queue, or waits for a timer (a backoff, a run that was put off), or one worker has
+it. The worker gives it one run and puts it back, so that runtimes take turns and no two runs of one are under way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ LONGEST_SLEEP_SECONDS: Final = 60.0
 @final
 @frozen
 class JobOptions:
-    """How lines are worked off. ``timeout`` (None: no limit), ``retry_delay`` and ``grace`` are in seconds."""
+    """How lines are worked off. ``timeout`` (None: no limit), ``retry_delay`` and ``grace`` are in seconds;
+    ``concurrency`` is how many runs may be under way at once.
+    """
 
     sources: tuple[Source, ...]
     rules: LineRules
@@ -45,6 +47,7 @@ class JobOptions:
     timeout: float | None
     retry_delay: float
     grace: float
+    concurrency: int = 1
 
 
 @final
@@ -77,7 +80,8 @@ class Job:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._feed())
-                group.create_task(self._work())
+                for _ in range(self._options.concurrency):
+                    group.create_task(self._work())
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
         finally:
@@ -138,7 +142,8 @@ class Job:
 
     async def _progress(self) -> None:
         self._progressed.clear()
-        await self._progressed.wait()
+        if not self._stop.is_set():  # a signal that came while runtimes were opened is not waited for again
+            await self._progressed.wait()
 
     async def _fitting(self, lines: Sequence[Line]) -> list[tuple[OpenRuntime, Line]]:
         """The leading lines for which their runtimes have room. One without room is worked off until it has."""
@@ -224,6 +229,7 @@ class Job:
             runtime.is_scheduled = False
             self._schedule(runtime, delay)
             self._progressed.set()
+        self._ready.put_nowait(None)  # the end is for the other workers too
 
     async def _run_once(self, runtime: OpenRuntime) -> float:
         """Give a runtime one run; returns the seconds after which it can get the next."""

@@ -106,7 +106,7 @@ class Report:
 
     def stopping(self, grace: float) -> None:
         """A signal came."""
-        note(f"stopping; a run that is going on has {grace:g} s to end (--grace), another signal stops it at once")
+        note(f"stopping; runs that are going on have {grace:g} s to end (--grace), another signal stops them at once")
 
     def summary(self) -> None:
         """The totals, in one line on stderr."""
