@@ -23,10 +23,19 @@ from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
-from holdstate import HandlingMode, ImageBlock, Input, InputId, LmdbStore, PromptInput, RunOutput, TurnMetadata
-from holdstate.runtime.executor import ActiveRun
-from holdstate.runtime.handles import InputHandle
-from holdstate.runtime.service import RuntimeService
+from holdstate import (
+    ActiveRun,
+    HandlingMode,
+    ImageBlock,
+    Input,
+    InputHandle,
+    InputId,
+    LmdbStore,
+    PromptInput,
+    RunOutput,
+    RuntimeService,
+    TurnMetadata,
+)
 
 CHAT = "chat-1"
 WORDS_BEFORE_STEER = 6
@@ -82,7 +91,8 @@ class Agent:
     A turn is in the snapshot once its boundary is committed, and then its message is consumed in the same commit. So
     after a crash a turn is there as a whole, or it is made again. ``to_cut`` holds the messages whose answer is to be
     cut short, because the user sent another one into it: the turn is committed as it is, and then the other is taken
-    into the same run.
+    into the same run. Was the process killed between the two, the other is answered first: steering goes before the
+    queue.
     """
 
     def __init__(self, model: FakeModel) -> None:

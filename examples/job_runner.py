@@ -19,12 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from holdstate import Backoff, Deduplicated, ExternalEventInput, LmdbStore, RetryPolicy
+from holdstate import (
+    Backoff,
+    Completed,
+    Deduplicated,
+    ExternalEventInput,
+    LmdbStore,
+    PermanentFailure,
+    RetryPolicy,
+    RuntimeSettings,
+    ServiceSettings,
+)
 from holdstate.blocking import BlockingRun, BlockingRuntimeService
-from holdstate.runtime.environment import RuntimeSettings
-from holdstate.runtime.executor import PermanentFailure
-from holdstate.runtime.handles import Completed
-from holdstate.runtime.service_settings import ServiceSettings
 
 PATIENCE_SECONDS = 60.0
 

@@ -31,13 +31,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from webhook_handler import append, summary
 
-from holdstate import Backoff, Deduplicated, ExternalEventInput, LmdbStore, Rejected, RejectionCode, RetryPolicy
-from holdstate.runtime.environment import RuntimeSettings
-from holdstate.runtime.errors import InvalidInput, ServiceClosed, StoreError
-from holdstate.runtime.executor import ActiveRun
-from holdstate.runtime.service import RuntimeService
-from holdstate.runtime.service_settings import ServiceSettings
-from holdstate.runtime.status import ServiceState
+from holdstate import (
+    ActiveRun,
+    Backoff,
+    Deduplicated,
+    ExternalEventInput,
+    InvalidInput,
+    LmdbStore,
+    Rejected,
+    RejectionCode,
+    RetryPolicy,
+    RuntimeService,
+    RuntimeSettings,
+    ServiceClosed,
+    ServiceSettings,
+    ServiceState,
+    StoreError,
+)
 
 LARGEST_BODY_BYTES = 1024 * 1024
 STATUS_OF = {RejectionCode.OVERLOADED: 429, RejectionCode.TOO_LARGE: 413}
