@@ -492,7 +492,7 @@ def _payloads(store: RuntimeStore) -> int:
     rows = cast("Any", rows_of(store))
     if isinstance(store, LmdbStore):
         bodies = sum(is_body(key) for table in (ACTIVE, BODIES) for key, _ in rows[table])
-        return int(bodies) + len(rows[BLOBS]) + len(rows[BLOB_REFS])
+        return bodies + len(rows[BLOBS]) + len(rows[BLOB_REFS])
     return len(rows[1][RUNTIME][2]) + len(rows[4]) + sum(len(users) for users in rows[6].values())
 
 
