@@ -239,12 +239,8 @@ async def _storm_call(driver: PersistentRuntimeDriver, word: str, pick: int, hel
 async def _settled(call: Any) -> Any:
     """The answer of ``call``; a caller who is never answered fails the test instead of stopping it."""
     task = asyncio.ensure_future(call)
-    for _ in range(200):
-        if task.done():
-            break
-        await asyncio.sleep(0)
+    await asyncio.wait([task], timeout=60)
     assert task.done(), "the caller was never answered"
-    await asyncio.wait([task])
     return task.exception() or task.result()
 
 
