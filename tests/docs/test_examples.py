@@ -107,7 +107,7 @@ def test_every_example_in_a_docstring_holds(name: str, tmp_path: Path, monkeypat
 
 
 def test_every_example_script_runs(subtests: pytest.Subtests, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each script of examples/ ends with exit code 0 in an empty folder; those with tests of their own are run there."""
+    """Each script of examples/ ends with exit code 0 in an empty folder, but for those with tests of their own."""
     for script in sorted((ROOT / "examples").glob("*.py")):
         if (ROOT / "tests" / "examples" / f"test_{script.name}").exists():
             continue
