@@ -99,13 +99,20 @@ class ExecHandler:
 
     async def handle(self, run: Run) -> Verdict:
         """Run the command to its end; when cancelled, end its whole process group first."""
-        loop = asyncio.get_running_loop()
-        transport, process = await loop.subprocess_exec(
-            lambda: _Process(self._max_result_bytes), SHELL, "-c", self._command, start_new_session=True
-        )
+        starting = asyncio.ensure_future(self._start())
+        called_off: asyncio.CancelledError | None = None
+        try:
+            await asyncio.wait({starting})
+        except asyncio.CancelledError as error:
+            # A start that is cancelled half-way never ends: asyncio would wait for pipes that were not connected.
+            called_off = error
+            await asyncio.wait({starting})
+        transport, process = starting.result()
         group = transport.get_pid()
         try:
             self._guard.watch(group)
+            if called_off is not None:
+                raise called_off
             process.feed(run_document(run))
             await asyncio.shield(process.exited)
         except asyncio.CancelledError:
@@ -119,6 +126,11 @@ class ExecHandler:
             await asyncio.wait({process.closed}, timeout=DRAIN_SECONDS)
             transport.close()
         return self._verdict(process, transport.get_returncode())
+
+    async def _start(self) -> tuple[asyncio.SubprocessTransport, _Process]:
+        return await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Process(self._max_result_bytes), SHELL, "-c", self._command, start_new_session=True
+        )
 
     async def _end(self, group: int, process: _Process) -> None:
         if self._hurried.is_set():

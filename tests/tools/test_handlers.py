@@ -22,7 +22,7 @@ from holdstate.tools.exec_handler import ExecHandler
 from holdstate.tools.handlers import ERROR_BYTES, Done, Failed, FunctionHandler, Later, load_function, short_error
 
 from . import functions
-from .support import wait_for
+from .support import DEADLINE_SECONDS, wait_for
 
 MAX_RESULT_BYTES = 1000
 MakeExec = Callable[[str], ExecHandler]
@@ -206,6 +206,18 @@ async def test_a_cancelled_command_is_ended_with_all_it_started(make_exec: MakeE
     with pytest.raises(asyncio.CancelledError):
         await task
     wait_for(lambda: not any(map(is_alive, pids)))
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+async def test_a_command_that_is_cancelled_while_it_starts_is_ended(make_exec: MakeExec, steps: int) -> None:
+    """After whichever step of its start the cancellation comes, the handler ends and leaves nothing behind."""
+    task = asyncio.create_task(make_exec("sleep 1000").handle(new_run()))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=DEADLINE_SECONDS)
+    assert done == {task}
+    assert task.cancelled()
 
 
 async def test_a_command_that_ignores_sigterm_is_killed(
