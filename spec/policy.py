@@ -87,7 +87,9 @@ def _check_row(where: str, row: PolicyRow) -> None:
     ignored, on_accept = row.apply is ApplyMode.IGNORE, row.consume is ConsumePoint.ON_ACCEPT
     if ignored != on_accept:
         problem = "ignored, yet not consumed on accept" if ignored else "consumed on accept, yet not ignored"
-        raise SpecError(where, f"an input would be stranded ({problem}); use apply=ignore with consume=on_accept, or neither")
+        raise SpecError(
+            where, f"an input would be stranded ({problem}); use apply=ignore with consume=on_accept, or neither"
+        )
 
 
 MAY_COALESCE = frozenset({InputKind.EXTERNAL_EVENT, InputKind.PEER_RESPONSE_PROGRESS})
@@ -99,7 +101,9 @@ def _check_coalescing(where: str, row: PolicyRow, kinds: Iterable[InputKind]) ->
     if row.queue_mode is QueueMode.COALESCE:
         others = ", ".join(kind for kind in kinds if kind not in MAY_COALESCE)
         if others:
-            raise SpecError(where, f"only {' and '.join(sorted(MAY_COALESCE))} may coalesce, not {others}; use supersede")
+            raise SpecError(
+                where, f"only {' and '.join(sorted(MAY_COALESCE))} may coalesce, not {others}; use supersede"
+            )
 
 
 _ModeKey = tuple[HandlingMode, InputKind]

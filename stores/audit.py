@@ -95,7 +95,7 @@ def _indexes(stored: StoredRuntime) -> Problems:
         if times > 1:
             yield "rows_are_distinct", f"{times} rows have the order key {order}"
     orders = {each.input_id: each.order for each in inputs}
-    for input_id in stored.orders.keys() | orders.keys():
+    for input_id in dict.fromkeys(map(InputId, [*stored.orders, *orders])):
         indexed, found = stored.orders.get(input_id), orders.get(input_id)
         if indexed != found:
             yield "orders_equal_rows", f"input {input_id} has order key {found}, the index has {indexed}"

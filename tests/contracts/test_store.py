@@ -8,7 +8,7 @@ import json
 import shutil
 import stat
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import nullcontext
 from hashlib import sha256
 from itertools import count
@@ -569,7 +569,7 @@ async def test_ended_inputs_leave_memory_and_stay_queryable(home: Home) -> None:
         if run is not None:
             await driver.complete_run(run, RunOutput(result=b"%d" % number))
     image = driver._actor.image
-    held = [image.inputs, image.bodies, image.scopes, *image.lanes.values(), image.runtime.contributors]
+    held: list[Sized] = [image.inputs, image.bodies, image.scopes, *image.lanes.values(), image.runtime.contributors]
     assert [len(each) for each in held] == [0] * len(held)
     for number in range(30):
         record = await driver.input_record(input_id(number))
