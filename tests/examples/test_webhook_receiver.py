@@ -115,6 +115,7 @@ class Answers:
     ids: dict[str, str] = Factory(dict)
     taken: set[str] = Factory(set)
     unanswered: int = 0
+    has_failed: bool = False
     changed: threading.Condition = Factory(threading.Condition)
 
     def heard(self, key: str, status: int, input_id: str) -> None:
@@ -124,10 +125,16 @@ class Answers:
                 self.taken.add(key)
             self.changed.notify_all()
 
-    def wait_for(self, count: int) -> None:
-        """Until so many deliveries were answered."""
+    def failed(self) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.ids) >= count, DEADLINE_SECONDS)
+            self.has_failed = True
+            self.changed.notify_all()
+
+    def wait_for(self, count: int) -> bool:
+        """Until so many deliveries were answered; False when a client has failed."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.has_failed or len(self.ids) >= count, DEADLINE_SECONDS)
+            return not self.has_failed
 
 
 @frozen
@@ -148,11 +155,10 @@ def test_64_clients_lose_nothing_while_the_receiver_is_killed_five_times(
     answers = Answers()
     receiver.start("--seconds", "0.002")
     with ThreadPoolExecutor(CLIENTS) as threads:
-        clients = [
-            threads.submit(_deliver, receiver, deliveries[number::CLIENTS], answers) for number in range(CLIENTS)
-        ]
+        clients = [threads.submit(_client, receiver, deliveries[number::CLIENTS], answers) for number in range(CLIENTS)]
         for kill in range(1, KILLS + 1):
-            answers.wait_for(len(deliveries) * kill // (KILLS + 1))
+            if not answers.wait_for(len(deliveries) * kill // (KILLS + 1)):
+                break  # the client tells why
             receiver.end(signal.SIGKILL)
             receiver.start("--seconds", "0.002")
         for client in clients:
@@ -178,8 +184,16 @@ def _deliveries(project_root: Path, count: int) -> list[Delivery]:
     return made
 
 
+def _client(receiver: Receiver, deliveries: list[Delivery], answers: Answers) -> None:
+    try:
+        _deliver(receiver, deliveries, answers)
+    except BaseException:
+        answers.failed()
+        raise
+
+
 def _deliver(receiver: Receiver, deliveries: list[Delivery], answers: Answers) -> None:
-    """One client: some of its deliveries it sends twice, of some it then sends a forged copy."""
+    """Some of the deliveries are sent twice, of some then a forged copy."""
     with Client(receiver) as client:
         for number, delivery in enumerate(deliveries):
             answer = client.post(delivery)
