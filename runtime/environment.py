@@ -21,8 +21,8 @@ class RuntimeSettings:
     """The rules of one runtime.
 
     ``max_batch`` bounds a run's inputs (1 and more), ``max_history`` the transitions kept with an input, ``max_events``
-    the undelivered events; ``event_log`` writes each event with the commit of its command, one row more; ``debug`` checks the named invariants after every command, in time proportional to the
-    runtime.
+    the undelivered events. ``event_log`` writes each event in the commit of its command, a row each. ``debug`` checks
+    the named invariants after every command, in time proportional to the runtime.
     """
 
     policy: Policy = DEFAULT_POLICY

@@ -10,6 +10,6 @@
 ``demo``           kill ``holdstate run`` in the middle and look what became of its lines
 """
 
-from .handlers import PermanentFailure, TryAgainLater
+from .handlers import TryAgainLater
 
-__all__ = ["PermanentFailure", "TryAgainLater"]
+__all__ = ["TryAgainLater"]

@@ -16,17 +16,13 @@ from typing import Any, Final, Protocol, TypeAlias, cast, final
 import msgspec
 from attrs import frozen
 
+from ..runtime.executor import PermanentFailure
 from ..runtime.outcomes import Run, RunOutput
 from ..spec.errors import HoldstateError
 from .output import sentence_of
 
 ERROR_BYTES: Final = 4096
 """How much of an error is kept with an input."""
-
-
-@final
-class PermanentFailure(Exception):
-    """Raised by a handler: no other try would help, so the input is given up. A larger batch is taken apart first."""
 
 
 @final

@@ -206,7 +206,9 @@ def rows_of(store: RuntimeStore) -> object:
     return (
         dict(tables.records),
         {
-            name: [dict(each) for each in (r.active, r.ended, r.bodies, r.orders, r.keys, r.receipts, r.results, r.events)]
+            name: [
+                dict(each) for each in (r.active, r.ended, r.bodies, r.orders, r.keys, r.receipts, r.results, r.events)
+            ]
             for name, r in tables.rows.items()
         },
         *(dict(each) for each in (tables.snapshots, tables.pruned, tables.blobs, tables.held)),

@@ -97,7 +97,11 @@ PLANTED: list[tuple[str, str, View]] = [
     ("log_has_no_gap", "a gap", with_stored(RUNNING, events=(1, 3, 4))),
     ("log_has_no_gap", "pruned are back", with_stored(RUNNING, events=(0, 2, 3))),
     ("log_has_no_gap", "twice", with_stored(RUNNING, events=(1, 2, 2))),
-    ("counts_equal_rows", "pruned", with_stored(RUNNING, pruned=Pruned(inputs=2, keys=1, receipts=3, results=5, events=1))),
+    (
+        "counts_equal_rows",
+        "pruned",
+        with_stored(RUNNING, pruned=Pruned(inputs=2, keys=1, receipts=3, results=5, events=1)),
+    ),
     ("counts_equal_rows", "next order", with_runtime(RUNNING, next_order=9)),
     ("counts_equal_rows", "next order, priority class", with_input(IDLE, restamped(LAST, order=10 - 2**62))),
     (

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from holdstate import PermanentFailure
 from holdstate.runtime.inputs import ExternalEventInput, PromptInput
 from holdstate.runtime.outcomes import Run, RunOutput
-from holdstate.tools import PermanentFailure, TryAgainLater
+from holdstate.tools import TryAgainLater
 
 seen: list[Any] = []
 

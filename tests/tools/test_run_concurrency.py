@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from holdstate import PermanentFailure
 from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import Fenced, StoreError
@@ -25,7 +26,7 @@ from holdstate.runtime.store import InputFilter, RuntimeStore
 from holdstate.spec.vocabulary import InputState
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.stores.memory_store import MemoryStore
-from holdstate.tools import PermanentFailure, TryAgainLater
+from holdstate.tools import TryAgainLater
 from holdstate.tools.handlers import FunctionHandler
 from holdstate.tools.line_reader import sources_of
 from holdstate.tools.run_job import Job, JobOptions
