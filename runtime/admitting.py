@@ -36,16 +36,13 @@ def prepare_input(given: Input, limits: Limits) -> Prepared | Rejected:
     rejection = check_input(given, limits)
     if rejection is not None:
         return _rejected(given, rejection)
-    if not getattr(given, "blocks", None):
-        body, fingerprint = admit(given)
-        rejection = check_size(body, limits)
-        return Prepared(given, body, fingerprint, (), ()) if rejection is None else _rejected(given, rejection)
-    stored, blobs = extract_blobs(given)
+    has_blocks = bool(getattr(given, "blocks", ()))
+    stored, blobs = extract_blobs(given) if has_blocks else (given, ())
     body, fingerprint = admit(stored)
     rejection = check_size(body, limits)
     if rejection is not None:
         return _rejected(given, rejection)
-    return Prepared(stored, body, fingerprint, blobs, blob_references(stored))
+    return Prepared(stored, body, fingerprint, blobs, blob_references(stored) if has_blocks else ())
 
 
 def inlined(prepared: Prepared, load: Callable[[str], bytes]) -> Prepared:
