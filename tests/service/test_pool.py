@@ -220,6 +220,20 @@ def test_nothing_is_closed_that_is_needed() -> None:
     run(scenario)
 
 
+def test_a_runtime_that_somebody_uses_again_is_not_closed_under_them() -> None:
+    """It was idle, and the first to go; now it is in use and stays (C29)."""
+
+    async def scenario() -> None:
+        async with serving(None, evolve(SETTINGS, max_open=1)) as service:
+            await service.retire(RUNTIME)
+            async with service._pool.use(RUNTIME) as entry:
+                await service.retire("other")
+                assert RUNTIME in service._pool
+                await entry.driver.retire()
+
+    run(scenario)
+
+
 def test_a_runtime_that_comes_to_rest_gives_its_room_at_once() -> None:
     """Nobody has to come by for the bound to hold."""
 
@@ -252,27 +266,23 @@ def test_a_commit_on_its_way_keeps_its_runtime_open() -> None:
 
     async def scenario() -> None:
         nonlocal hold
-        store, given = MemoryStore(), prompt("a")
-        service = RuntimeService(store, Scripted(), settings=evolve(SETTINGS, max_open=1))
-        async with service:
-            await service.retire("other")
-            await service.interrupt(RUNTIME)
-            reached.clear()
-            hold = threading.Event()
-            caller = asyncio.create_task(service.ingest(RUNTIME, given))
-            while not reached.is_set():  # noqa: ASYNC110 - another thread sets it
-                await asyncio.sleep(0)
+        store, given, executor = MemoryStore(), prompt("a"), Scripted()
+        service = RuntimeService(store, executor, settings=evolve(SETTINGS, max_open=1))
+        async with service, service._pool.use("other"):
+            async with service._pool.use(RUNTIME):
+                reached.clear()
+                hold = threading.Event()
+                caller = asyncio.create_task(service.ingest(RUNTIME, given))
+                while not reached.is_set():  # noqa: ASYNC110 - another thread sets it
+                    await asyncio.sleep(0)
             caller.cancel()
             await asyncio.gather(caller, return_exceptions=True)
             assert not opened(service).is_busy
-            entry = opened(service)
-            service._pool._settle(RUNTIME)
-            service._pool._settle("other")
-            assert opened(service) is entry
+            assert RUNTIME in service._pool, "there is no room for it, yet it is not done"
             hold.set()
             hold = None
-            outcome = await service.wait(RUNTIME, given.header.id)
-            assert isinstance(outcome, Completed)
+            while not executor.entered:  # noqa: ASYNC110 - nobody waits for the input: it wakes by itself
+                await asyncio.sleep(0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
@@ -414,6 +424,38 @@ def test_what_is_left_is_worked_off_at_the_next_start() -> None:
     assert most <= 10 + 1
     assert at_once <= 4
     assert idle_untouched
+
+
+def test_a_retired_runtime_drains_after_a_restart() -> None:
+    """It has no executor attached, and is worked off all the same (C33)."""
+
+    async def scenario() -> list[tuple[str, ...]]:
+        store, executor = MemoryStore(), Scripted()
+        async with serving(None, store=store) as service:
+            await service.ingest(RUNTIME, prompt("a"))
+            await service.retire(RUNTIME)
+        async with serving(executor, store=store, seed=1) as service:
+            await takes(1.0)
+            assert await service.runtime_state(RUNTIME) is RuntimeState.RETIRED
+        return executor.entered
+
+    assert run(scenario) == [("a",)]
+
+
+def test_closing_does_not_wait_for_the_backlog() -> None:
+    """Its reading waits for room among runs that take long; the end does not wait for that."""
+
+    async def scenario() -> float:
+        store, gate = MemoryStore(), Gate()
+        await left_over(store, 3)
+        service = service_over(store, Scripted({"a": gate}), evolve(SETTINGS, max_open=1), seed=1)
+        async with service:
+            await gate.began.wait()
+            await takes(1.0)
+            await service.close(2.0)
+        return asyncio.get_running_loop().time()
+
+    assert run(scenario) == 3.0
 
 
 def test_a_backlog_is_left_alone_where_that_is_asked_for() -> None:

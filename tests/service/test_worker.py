@@ -165,7 +165,7 @@ def test_held_work_sleeps() -> None:
     looks, times, outcome = run(scenario)
     assert outcome.reason is AbandonReason.ATTEMPTS_EXHAUSTED
     assert [round(time) for time in times] == [0, 100, 200]
-    assert looks <= 2 * MAX_ATTEMPTS
+    assert looks == 2 * MAX_ATTEMPTS - 1, "a run, and a look that finds the lane held or empty; not counting the first"
 
 
 def test_a_held_lane_is_looked_at_again_when_somebody_comes() -> None:
@@ -319,7 +319,7 @@ def test_whatever_an_executor_raises_is_a_failure_of_its_run(name: str) -> None:
     assert outcome.reason is AbandonReason.ATTEMPTS_EXHAUSTED
     assert (runs, record.failure_count, record.attempt_count) == (MAX_ATTEMPTS,) * 3
     assert outcome.error is not None
-    assert len(outcome.error) <= 2000
+    assert len(outcome.error.encode()) <= 4000, "bounded, and in words that any store can encode"
     assert type(RAISED[name]).__name__ in outcome.error or name == "StopIteration"
 
 
@@ -548,6 +548,50 @@ def test_control_at_any_step_of_a_run_leaves_nothing_stranded(control: str) -> N
     if control != "interrupt":
         terminal = RuntimeState.STOPPED if control == "stop" else RuntimeState.DESTROYED
         assert seen == {(Completed, terminal), (Abandoned, terminal)}
+
+
+def test_a_run_that_is_interrupted_before_its_executor_has_it_is_called_off() -> None:
+    """It is begun in the store, and not entered; its next attempt is (C26)."""
+
+    async def scenario() -> tuple[bool, list[tuple[str, ...]], Any]:
+        executor = Scripted()
+        async with serving(executor) as service:
+            await service.interrupt(RUNTIME)
+            driver = opened(service).driver
+            answers: list[bool] = []
+            original = driver.begin_run
+
+            async def begins(run_id: Any = None) -> Any:
+                run = await original(run_id)
+                if not answers:
+                    answers.append(await service.interrupt(RUNTIME))
+                return run
+
+            driver.begin_run = begins  # type: ignore[method-assign]
+            handle = await service.submit(RUNTIME, prompt("a"))
+            assert isinstance(await handle.outcome(), Completed)
+            return answers[0], executor.entered, await service.input_record(RUNTIME, handle.input_id)
+
+    answered, entered, record = run(scenario)
+    assert answered
+    assert entered == [("a",)]
+    assert (record.attempt_count, record.failure_count) == (2, 0)
+
+
+def test_a_stop_during_a_run_is_no_problem_of_the_service() -> None:
+    """The end of a run that somebody else ended is dropped without a word."""
+
+    async def scenario() -> str | None:
+        gate = Gate()
+        async with serving(Scripted({"a": gate})) as service:
+            await service.submit(RUNTIME, prompt("a"))
+            await gate.began.wait()
+            await service.stop(RUNTIME)
+            await takes(1.0)
+            assert not worker_of(service).is_busy
+            return service.status().cause
+
+    assert run(scenario) is None
 
 
 def test_an_executor_is_told_of_a_stop_before_it_happens() -> None:
