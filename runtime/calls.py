@@ -125,8 +125,8 @@ def minted_boundary(turn: Turn, run_id: RunId, output: RunOutput, *, with_result
         message_count=output.message_count,
         conversation_digest=None if snapshot is None else sha256(snapshot).hexdigest(),
     )
-    turn.step(c.ApplyBoundary(turn.at, receipt, snapshot, output.result if with_result else None))
-    return receipt
+    result = output.result if with_result else None
+    return cast("RunBoundaryReceipt", turn.step(c.ApplyBoundary(turn.at, receipt, snapshot, result)))
 
 
 def take_steers(turn: Turn, run_id: RunId) -> Steers:

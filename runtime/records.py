@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, final
 
-from attrs import Factory, evolve, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ..spec.policy import PolicyDecision
 from ..spec.vocabulary import (
@@ -155,6 +155,15 @@ class RunBoundaryReceipt:
     sequence: int = 0
     message_count: int = 0
     conversation_digest: str | None = None
+    ephemeral_input_ids: tuple[InputId, ...] = field(default=(), eq=False)
+    """Those of its inputs that no store has, stamped at the commit: their ids say nothing of stored inputs."""
+
+    @property
+    def stored_input_ids(self) -> tuple[InputId, ...]:
+        """The durable and derived inputs that it lists, in staging order."""
+        if not self.ephemeral_input_ids:
+            return self.contributing_input_ids
+        return tuple(each for each in self.contributing_input_ids if each not in self.ephemeral_input_ids)
 
 
 @final

@@ -81,7 +81,7 @@ def _settle_inputs(stepper: Stepper, receipts: Iterable[RunBoundaryReceipt]) -> 
     active = SELECTED[group.select](stepper.image)
     listed: dict[RunId, set[InputId]] = {}
     for receipt in receipts:
-        listed.setdefault(receipt.run_id, set()).update(receipt.contributing_input_ids)
+        listed.setdefault(receipt.run_id, set()).update(receipt.stored_input_ids)
     classified = [(record, _identity(record, listed)) for record in active]
     _check_orders(stepper.image, active)
     for record, facts in classified:

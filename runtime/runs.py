@@ -111,6 +111,8 @@ def apply_boundary(image: RuntimeImage, row: CommandRow, command: ApplyBoundary,
         results=0 if command.result is None else 1,
         has_snapshot=True if command.snapshot is not None else None,
     )
+    ephemeral = tuple(record.input_id for record in staged if record.admission.is_ephemeral)
+    receipt = evolve(receipt, ephemeral_input_ids=ephemeral)
     delta.receipts.append(receipt)
     if command.result is not None:
         delta.results.append((ResultRef(receipt.run_id, receipt.sequence), command.result))

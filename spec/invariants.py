@@ -160,7 +160,7 @@ def _stored(image: Image) -> Stored:
 def _lists(image: Image) -> dict[UUID, list[ReceiptView]]:
     lists: dict[UUID, list[ReceiptView]] = {}
     for receipt in _stored(image).receipts:
-        for input_id in receipt.contributing_input_ids:
+        for input_id in receipt.stored_input_ids:
             lists.setdefault(input_id, []).append(receipt)
     return lists
 

@@ -344,6 +344,7 @@ class _ReceiptRow(Row, array_like=True, forbid_unknown_fields=True, gc=False):
     sequence: Count
     message_count: Count
     conversation_digest: str | None
+    ephemeral_input_ids: tuple[UUID, ...]
 
 
 def encode_receipt(receipt: RunBoundaryReceipt) -> bytes:
@@ -356,6 +357,7 @@ def encode_receipt(receipt: RunBoundaryReceipt) -> bytes:
             receipt.sequence,
             receipt.message_count,
             receipt.conversation_digest,
+            receipt.ephemeral_input_ids,
         )
     )
 
@@ -368,6 +370,7 @@ def _build_receipt(row: _ReceiptRow) -> RunBoundaryReceipt:
         row.sequence,
         row.message_count,
         row.conversation_digest,
+        tuple(map(InputId, row.ephemeral_input_ids)),
     )
 
 

@@ -178,7 +178,7 @@ def _doomed_runs(rows: Rows, prefix: bytes) -> list[UUID]:
         receipt = decode_receipt(RECEIPTS, *row)
         found.add(receipt.run_id)
         if receipt.run_id not in needed and any(
-            rows.get(ORDERS, input_key(prefix, input_id)) is not None for input_id in receipt.contributing_input_ids
+            rows.get(ORDERS, input_key(prefix, input_id)) is not None for input_id in receipt.stored_input_ids
         ):
             needed.add(receipt.run_id)
     start = len(prefix)

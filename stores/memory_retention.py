@@ -70,7 +70,7 @@ def _prune_runs(rows: RuntimeRows, runtime: RuntimeRecord, undo: Undo) -> tuple[
     needed.update(
         receipt.run_id
         for receipt in rows.receipts.values()
-        if any(input_id in rows.orders for input_id in receipt.contributing_input_ids)
+        if any(input_id in rows.orders for input_id in receipt.stored_input_ids)
     )
     receipts = [key for key in rows.receipts if key[0] not in needed]
     results = [ref for ref in rows.results if ref.run_id not in needed]

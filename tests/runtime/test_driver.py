@@ -326,3 +326,24 @@ async def test_a_call_that_was_queued_when_its_driver_was_left_is_refused() -> N
         await asyncio.sleep(0)
     with pytest.raises(DriverClosed):
         await task
+
+
+async def test_the_id_of_an_ephemeral_input_that_ended_may_come_again() -> None:
+    """A receipt that lists the ephemeral one says nothing of the durable one, not even within the same run."""
+    store = MemoryStore()
+    driver = await Driver.open("r", store, settings=RuntimeSettings(debug=True))
+    used, run_id = InputId(UUID(int=6)), RunId(UUID(int=5))
+    steer = HandlingMode.STEER
+    await driver.accept_input(ContinuationInput.new("first", steer))
+    await driver.accept_input(ContinuationInput.new("second", steer, durability=Durability.EPHEMERAL, id=used))
+    run = await driver.begin_run(run_id)
+    assert run is not None
+    receipt = await driver.checkpoint(run)
+    assert (receipt.ephemeral_input_ids, receipt.stored_input_ids) == ((used,), run.input_ids[:1])
+    await driver.consume_inputs([used], run_id)
+    assert isinstance(await driver.accept_input(ContinuationInput.new("third", steer, id=used)), Accepted)
+    await driver.stage_batch([used], run_id)
+    assert store.verify() == []
+    again = await Driver.open("r", store)
+    assert await again.input_state(used) is InputState.QUEUED
+    assert store.verify() == []

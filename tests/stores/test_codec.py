@@ -140,6 +140,7 @@ RECEIPTS = st.builds(
     SEQUENCES,
     COUNTS,
     st.none() | TEXTS,
+    st.lists(IDS, max_size=2).map(tuple),
 )
 
 
@@ -324,7 +325,7 @@ def test_bytes_of_a_record_are_pinned() -> None:
     admission = f"{input_id}0701010101c3c3a16bc0c420{fingerprint}9a01010204010101c3c301{time}90"
     assert codec.encode_input(record).hex() == f"dc001d{admission}02c0c00000c00000c000c0c0009194{time}01020100"
     assert codec.encode_runtime(runtime).hex() == "9ea17201c0009000c2c001020196" + "00" * 6 + "c2" + time
-    assert codec.encode_receipt(receipt).hex() == "96" + input_id + "0191" + input_id + "0102a164"
+    assert codec.encode_receipt(receipt).hex() == "97" + input_id + "0191" + input_id + "0102a164" + "90"
     outcome = TerminalOutcome(words.OutcomeKind.ABANDONED, None, words.AbandonReason.CANCELLED, "e")
     code, state = words.EventCode.INPUT_ABANDONED, words.RuntimeState.ATTACHED
     event = EventEnvelope(EventId(record.input_id), None, "r", code, START, record.input_id, None, state, outcome, 7)
