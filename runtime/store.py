@@ -73,7 +73,9 @@ class Commit:
 @final
 @frozen
 class LoadedRuntime:
-    """A runtime as stored: its record, its active inputs, and the receipts of the runs that staged those last."""
+    """A runtime as stored: its record, its active inputs, and the receipts of the runs that those in flight were
+    last staged by.
+    """
 
     record: RuntimeRecord
     inputs: tuple[InputRecord, ...] = ()
@@ -155,7 +157,8 @@ class Finding:
 @frozen
 class StoreStats:
     """Counters of a store. ``commits`` are write transactions with a sync each, since the store was opened; bytes are
-    of keys and values as encoded. ``body_bytes`` is what the payloads of inputs take, to a page.
+    of keys and values as encoded. ``body_bytes`` is an upper bound of what the payloads of inputs
+    take: LMDB counts whole pages, and state rows beside bodies.
     """
 
     runtimes: int

@@ -160,9 +160,11 @@ def test_a_runtime_record_is_read_as_it_was_written(record: RuntimeRecord) -> No
 
 @given(RECEIPTS)
 def test_a_receipt_is_read_as_it_was_written(receipt: RunBoundaryReceipt) -> None:
-    """Sequences up to 2**64 - 1 survive (C21)."""
+    """Sequences up to 2**64 - 1 survive (C21), and which inputs were ephemeral, which equality passes over."""
     value = seal(b"receipts", b"key", codec.encode_receipt(receipt))
-    assert codec.decode_receipt(b"receipts", b"key", value) == receipt
+    read = codec.decode_receipt(b"receipts", b"key", value)
+    assert read == receipt
+    assert read.ephemeral_input_ids == receipt.ephemeral_input_ids
 
 
 @given(IDS, TEXTS, st.integers(-(2**63), 2**64 - 1), st.builds(Pruned, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS))
