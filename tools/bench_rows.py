@@ -24,6 +24,7 @@ from ..runtime.records import RuntimeRecord
 from ..spec.vocabulary import RuntimeState
 from ..stores.lmdb_rows import ACTIVE
 from ..stores.lmdb_store import LmdbStore
+from .bench_service import idle_service, service_lives
 from .bench_setting import (
     CALLERS,
     Bench,
@@ -245,5 +246,7 @@ ROWS: Final = MappingProxyType(
         "core": core_step,
         "accept-after": accept_after_many,
         "open": opening,
+        "service": service_lives,
+        "idle-service": idle_service,
     }
 )

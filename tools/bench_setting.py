@@ -53,7 +53,8 @@ class NothingMeasured(HoldstateError):
 @frozen
 class Size:
     """How much a row does in a round: ``calls`` by one caller, ``turns`` by each of 64, ``lives`` from accept to
-    consumed, ``steps`` of the core; and before: ``earlier`` inputs that ended, ``active`` inputs that are opened.
+    consumed, ``steps`` of the core; and before: ``earlier`` inputs that ended, ``active`` inputs that are opened,
+    ``known`` runtimes that lie still.
     """
 
     calls: int
@@ -61,14 +62,17 @@ class Size:
     lives: int
     earlier: int
     active: int
+    known: int
     steps: int
     rounds: int
 
 
 SIZES: Final = MappingProxyType(
     {
-        "small": Size(calls=20, turns=2, lives=10, earlier=1_000, active=500, steps=200, rounds=3),
-        "full": Size(calls=150, turns=10, lives=60, earlier=100_000, active=10_000, steps=5_000, rounds=7),
+        "small": Size(calls=20, turns=2, lives=10, earlier=1_000, active=500, known=1_000, steps=200, rounds=3),
+        "full": Size(
+            calls=150, turns=10, lives=60, earlier=100_000, active=10_000, known=100_000, steps=5_000, rounds=7
+        ),
     }
 )
 

@@ -10,13 +10,20 @@ from attrs import asdict, evolve
 from click.testing import CliRunner
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
+from holdstate.runtime.executor import ActiveRun, PermanentFailure
+from holdstate.runtime.handles import Completed, InputHandle
+from holdstate.runtime.ids import InputId
+from holdstate.runtime.inputs import Input
+from holdstate.runtime.service import RuntimeService
 from holdstate.stores.lmdb_store import LmdbStore
-from holdstate.tools import bench_command
+from holdstate.tools import bench_command, bench_service
 from holdstate.tools.bench_command import bench
 from holdstate.tools.bench_rows import ROWS
+from holdstate.tools.bench_service import Still
 from holdstate.tools.bench_setting import SIZES, Bench, Line, NothingMeasured, Raw, Size, last_transaction, need, spread
+from holdstate.tools.bench_visit import Visit, peak_bytes, visit
 
-TINY = Size(calls=2, turns=1, lives=2, earlier=20, active=20, steps=3, rounds=2)
+TINY = Size(calls=2, turns=1, lives=2, earlier=20, active=20, known=5, steps=3, rounds=2)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -27,7 +34,9 @@ async def test_every_row_measures_what_it_names(tmp_path: Path, name: str) -> No
     assert all(line.ours > 0 and 0 < line.low <= line.ratio <= line.high for line in lines)
 
 
-@pytest.mark.parametrize("name", sorted(set(ROWS) - {"core", "syncs", "open", "accept-after"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(ROWS) - {"core", "syncs", "open", "accept-after", "service", "idle-service"})
+)
 async def test_a_row_whose_accepts_do_nothing_fails(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: with accepts that return without storing anything a row is an error, and never a number."""
 
@@ -43,6 +52,72 @@ async def test_a_row_whose_accepts_do_nothing_fails(tmp_path: Path, name: str, m
     with pytest.raises(NothingMeasured) as caught:
         await ROWS[name](Bench(tmp_path, TINY))
     assert caught.value.row == name
+
+
+async def test_a_service_that_works_nothing_off_fails_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: handles that claim an end of inputs that nobody consumed are no lifecycles."""
+    original = RuntimeService.submit
+
+    async def no_work(service: RuntimeService, runtime_id: str, given: Input) -> InputHandle:
+        service._pool._executor = None
+        handle = await original(service, runtime_id, given)
+
+        async def claim(input_id: InputId) -> Completed:
+            return Completed(input_id)
+
+        return InputHandle(handle.input_id, handle.accepted, claim)
+
+    monkeypatch.setattr(RuntimeService, "submit", no_work)
+    with pytest.raises(NothingMeasured, match="bench row service: 0 consumed inputs, not 192"):
+        await ROWS["service"](Bench(tmp_path, TINY))
+
+
+async def test_an_input_that_is_abandoned_fails_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: an executor that cannot do its work ends inputs, too, yet consumes none."""
+
+    async def fails(executor: object, run: ActiveRun) -> None:
+        raise PermanentFailure("planted")
+
+    monkeypatch.setattr(bench_service.NoWork, "apply", fails)
+    with pytest.raises(NothingMeasured, match="an input ended as Abandoned"):
+        await ROWS["service"](Bench(tmp_path, TINY))
+
+
+async def test_a_visit_that_does_nothing_fails_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: numbers of a process that used no runtime and worked nothing off are refused."""
+
+    async def nothing(still: Still) -> Visit:
+        return Visit(0.1, 0.1, 1)
+
+    monkeypatch.setattr(bench_service, "_visit", nothing)
+    with pytest.raises(NothingMeasured, match="bench row idle-service: 0 consumed inputs of known"):
+        await ROWS["idle-service"](Bench(tmp_path, TINY))
+
+
+async def test_a_visit_that_fails_fails_the_row(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A process that ends with an error is reported with its exit code; what it says goes to stderr."""
+    (tmp_path / "store").write_text("no store")
+    with pytest.raises(NothingMeasured, match="the visiting process ended with 1"):
+        await bench_service._visit(Still(tmp_path / "store", 2))
+    assert "Error" in capfd.readouterr().err
+
+
+async def test_a_visit_tells_times_in_order_and_its_memory(tmp_path: Path) -> None:
+    """The run of the used runtime and that of the work left behind are timed from the same start."""
+    still = Still(tmp_path / "store", 3)
+    await bench_service._make_known(still)
+    await bench_service._leave_work(Bench(tmp_path, TINY), still)
+    seen = await visit(still.path, still.used, still.last)
+    assert 0 < seen.first_run <= seen.last_found
+    assert seen.grown_bytes >= 0
+
+
+def test_the_peak_of_a_process_is_read_where_the_system_tells_it(tmp_path: Path) -> None:
+    """From the kernel's account of this program alone, else from that of the process, in bytes both."""
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmHWM:\t    1234 kB\nVmRSS:\t      12 kB\n")
+    assert peak_bytes(status) == 1234 * 1024
+    assert peak_bytes(tmp_path / "none") > 1024 * 1024
 
 
 async def test_raw_puts_are_counted(tmp_path: Path) -> None:
