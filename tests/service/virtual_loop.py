@@ -5,7 +5,8 @@ everybody waits for ever, which is raised as ``Stuck``: a lost wake-up fails its
 
 At each step a schedule picks one of the callbacks that are ready; asyncio itself always takes the oldest. ``explore``
 runs a scenario under every schedule that leaves asyncio's order at most ``deviations`` times; what follows a deviation
-is shaped by it, so its steps are counted anew. ``shuffled`` draws every pick from a seed.
+is shaped by it, so its steps are counted anew. ``exhaust`` runs a small one under every schedule there is. ``shuffled``
+draws every pick from a seed.
 """
 
 from __future__ import annotations
@@ -13,15 +14,25 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from graphlib import CycleError, TopologicalSorter
 from math import inf
 from random import Random
-from typing import Any, TypeVar, final
+from typing import Any, Generic, TypeVar, final
 from unittest.mock import patch
 
-from holdstate.runtime import flush
+from attrs import frozen
+
+from holdstate.runtime import flush, observation
+
+from .loop_states import digest_of
 
 T = TypeVar("T")
+
+
+class Merged(BaseException):
+    """What comes next was seen on another path."""
+
 
 LONGEST = 1_000_000
 """Steps after which a scenario is taken to spin."""
@@ -43,8 +54,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, pick: Callable[[int], int]) -> None:
         super().__init__()
-        self._pick = pick
+        self.pick = pick
         self._seconds = 0.0
+        self.main: asyncio.Task[Any] | None = None
+        self.is_explored = False
         self.widths: list[int] = []
         self.troubles: list[str] = []
         self.set_exception_handler(lambda _, context: self.troubles.append(repr(context)))
@@ -57,19 +70,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         ready: Any = self._ready  # type: ignore[attr-defined]  # what asyncio's own loops work off
         while True:
             self._ring()
-            while ready and ready[0]._cancelled:
-                ready.popleft()
+            for cancelled in [handle for handle in ready if handle._cancelled]:
+                ready.remove(cancelled)
             if ready:
                 break
             self._jump()
         if len(self.widths) >= LONGEST:
             raise Spins
-        number = self._pick(len(ready))
+        number = self.pick(len(ready))
         self.widths.append(len(ready))
         handle = ready[number]
         del ready[number]
-        if not handle._cancelled:
-            handle._run()
+        handle._run()
 
     def _ring(self) -> None:
         """Timers that are due are ready, in the order of their times."""
@@ -79,6 +91,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             timer._scheduled = False
             if not timer._cancelled:
                 self._ready.append(timer)  # type: ignore[attr-defined]
+
+    def state(self) -> bytes:
+        """What can come of here, whatever came before; see ``loop_states``."""
+        timers: Any = self._scheduled  # type: ignore[attr-defined]
+        rung = sorted(timer for timer in timers if not timer._cancelled)
+        return digest_of(self._ready, [self._seconds, *rung, self.main])  # type: ignore[attr-defined]
 
     def _jump(self) -> None:
         timers: Any = self._scheduled  # type: ignore[attr-defined]
@@ -112,6 +130,118 @@ def explore(scenario: Callable[[], Coroutine[Any, Any, T]], deviations: int) -> 
             ]
 
 
+@final
+@frozen
+class Explored(Generic[T]):
+    """All that can come of a scenario: what each schedule returned that was run to its end, out of so many ``runs``,
+    through so many ``states`` in which there was a choice.
+    """
+
+    results: list[T]
+    runs: int
+    states: int
+
+
+def exhaust(scenario: Callable[[], Coroutine[Any, Any, T]], limit: int = 5_000) -> Explored[T]:
+    """What comes of ``scenario`` under every schedule there is; fails where that takes more than ``limit`` runs.
+
+    Depth first over every choice of the next callback. A schedule that comes to a state that was met before is not
+    followed further, as all that can follow has been, or will be, seen from there: ``loop_states`` has what makes two
+    states equal. One that comes to a state of its own past goes round in circles, which is ``Spins``.
+    """
+    found: Exhaustion[T] = Exhaustion(scenario, limit)
+    return found.all()
+
+
+@final
+class Exhaustion(Generic[T]):
+    """The search of ``exhaust``."""
+
+    def __init__(self, scenario: Callable[[], Coroutine[Any, Any, T]], limit: int) -> None:
+        self._scenario = scenario
+        self._limit = limit
+        self._waiting: list[tuple[tuple[int, ...], bytes]] = [((), b"")]
+        self._states: dict[bytes, set[bytes]] = {b"": set()}
+
+    def all(self) -> Explored[T]:
+        """Every schedule, each up to where it meets another one."""
+        results: list[T] = []
+        runs = 0
+        while self._waiting:
+            runs += 1
+            assert runs <= self._limit, f"more than {self._limit} runs: take a smaller scenario"
+            path = Path(*self._waiting.pop(), self._states)
+            loop = VirtualLoop(path.pick)
+            path.loop = loop
+            with suppress(Merged), _readable():
+                results.append(_run_on(loop, self._scenario)[0])
+            self._waiting += path.turns
+        try:
+            TopologicalSorter(self._states).prepare()
+        except CycleError as error:
+            raise Spins from error
+        return Explored(results, runs, len(self._states))
+
+
+@final
+class Path:
+    """One schedule of a search: first as given, the last of that at ``state``, then the oldest callback each time."""
+
+    def __init__(self, given: tuple[int, ...], state: bytes, states: dict[bytes, set[bytes]]) -> None:
+        self.loop: VirtualLoop | None = None
+        self._given = given
+        self._states = states
+        self._state = state
+        self._picked = 0
+        self.turns: list[tuple[tuple[int, ...], bytes]] = []
+
+    def pick(self, ready: int) -> int:
+        """The number of the callback to run; ``Merged`` where the rest is known."""
+        step, self._picked = self._picked, self._picked + 1
+        if step < len(self._given):
+            return self._given[step]
+        if ready > 1 and self.loop is not None and self.loop.is_explored:
+            self._meet(step, ready)
+        return 0
+
+    def _meet(self, step: int, ready: int) -> None:
+        assert self.loop is not None
+        state = self.loop.state()
+        self._states[self._state].add(state)
+        if state in self._states:
+            raise Merged
+        self._states[state] = set()
+        self._state = state
+        before = self._given + (0,) * (step - len(self._given))
+        self.turns += [((*before, other), state) for other in range(1, ready)]
+
+
+@contextmanager
+def in_any_order() -> Iterator[None]:
+    """The part of a scenario that ``exhaust`` explores; outside, the oldest callback runs next."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.is_explored = True
+    try:
+        yield
+    finally:
+        loop.is_explored = False
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Without what differs from run to run, and what a digest cannot read: measured times, and telemetry."""
+    with (
+        patch.object(flush, "perf_counter", lambda: 0.0),
+        patch.object(observation, "telemetry_if_installed", lambda: None),
+    ):
+        yield
+
+
+def _oldest(ready: int) -> int:
+    return 0
+
+
 def _following(picks: Mapping[int, int]) -> Callable[[int], int]:
     step = -1
 
@@ -124,17 +254,17 @@ def _following(picks: Mapping[int, int]) -> Callable[[int], int]:
 
 
 def _run(scenario: Callable[[], Coroutine[Any, Any, T]], pick: Callable[[int], int]) -> tuple[T, list[int]]:
-    loop = VirtualLoop(pick)
-    # A commit on a thread would end when the machine likes.
-    with patch.object(flush, "LONG_COMMIT_SECONDS", inf):
-        return _run_on(loop, scenario)
+    return _run_on(VirtualLoop(pick), scenario)
 
 
 def _run_on(loop: VirtualLoop, scenario: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, list[int]]:
     try:
         asyncio.set_event_loop(loop)
-        result = loop.run_until_complete(scenario())
-        widths = list(loop.widths)
+        # A commit on a thread would end when the machine likes.
+        with patch.object(flush, "LONG_COMMIT_SECONDS", inf):
+            loop.main = loop.create_task(scenario())
+            result = loop.run_until_complete(loop.main)
+            widths = list(loop.widths)
     finally:
         with suppress(Stuck):  # once is enough to be told of it
             _end(loop)
@@ -146,6 +276,7 @@ def _run_on(loop: VirtualLoop, scenario: Callable[[], Coroutine[Any, Any, T]]) -
 
 def _end(loop: VirtualLoop) -> None:
     """What is left of the scenario is cancelled, as ``asyncio.run`` does."""
+    loop.pick = _oldest
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
