@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum, StrEnum
 from functools import cached_property
 from types import MappingProxyType, NoneType
-from typing import Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 from uuid import UUID
 
 import attrs
@@ -22,6 +22,9 @@ from .expression_types import type_of
 from .expressions import TRUE, Expression, ExpressionError, Value, const, is_name
 from .lint import Finding, lint_machine
 from .table import TransitionTable, compile_machine
+
+if TYPE_CHECKING:
+    from statemachine import StateChart
 
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
@@ -149,6 +152,34 @@ class Machine(Generic[S, E]):
             for state in self.states
             for event in self.events
         }
+
+    def statechart(self) -> type[StateChart[Any]]:
+        """A python-statemachine ``StateChart`` class with the same states, events and guards. Made once.
+
+        ``cls()`` starts in the initial state, ``cls(start_value=state, fields={…})`` in another one. An event is sent
+        with its parameters by name (``sm.send("stage", run_id=…)``) and returns the effects of its row; ``sm.current``
+        is the state as a member of the machine's enumeration, ``sm.fields`` its memory. What the table refuses raises
+        the library's ``TransitionNotAllowed``. Raises SpecError where a name cannot be an attribute of such a class.
+        """
+        return self._statechart
+
+    @cached_property
+    def _statechart(self) -> type[StateChart[Any]]:
+        from .statechart import statechart_of
+
+        return statechart_of(self)
+
+    @staticmethod
+    def from_statechart(chart: type[StateChart[Any]]) -> Machine[StrEnum, StrEnum]:
+        """The machine of a flat python-statemachine class: its states, events and transitions in their order.
+
+        A condition or validator becomes a boolean parameter of the event, named like the method; ``"a and not b"`` is
+        taken apart, ``unless`` is negated. Actions are left out. Raises SpecError for compound and parallel states,
+        history, transitions without an event, and conditions without a name.
+        """
+        from .statechart_import import machine_of
+
+        return machine_of(chart)
 
     def place(self, number: int) -> str:
         """How errors and findings name row ``number``, counted from 0: ``transitions[2] (cart --pay--> paid)``."""
