@@ -124,22 +124,26 @@ class Scripted:
 
 @final
 class Gate:
-    """A script that waits until it is let go; ``began`` says that somebody is there."""
+    """A script that waits until it is let go. ``began``: somebody is there; ``cancelled``: and was called off."""
 
     def __init__(self, answer: bytes | None = b"gated") -> None:
         self.began = asyncio.Event()
         self.opened = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self.answer = answer
-        self.was_cancelled = False
 
     async def __call__(self, run: ActiveRun) -> bytes | None:
         self.began.set()
         try:
             await self.opened.wait()
         except asyncio.CancelledError:
-            self.was_cancelled = True
+            self.cancelled.set()
             raise
         return self.answer
+
+    @property
+    def was_cancelled(self) -> bool:
+        return self.cancelled.is_set()
 
 
 async def takes(seconds: float) -> None:
@@ -191,11 +195,11 @@ async def submitted(service: RuntimeService, *given: Input, runtime_id: str = RU
     return await asyncio.gather(*(service.submit(runtime_id, each) for each in given))
 
 
-async def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for something that no handle tells of; a millisecond of the loop's clock at a time."""
-    async with asyncio.timeout(seconds):
-        while not is_so():  # noqa: ASYNC110 - what it waits for sets no event
-            await asyncio.sleep(0.001)
+async def at_rest(worker: RuntimeWorker) -> None:
+    """Wait until the worker has nothing more to do, and no backoff to wait for."""
+    while worker.task is not None:
+        await asyncio.wait({worker.task})
+    assert not worker.is_busy
 
 
 class StopsHere(BaseException):

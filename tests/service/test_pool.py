@@ -34,7 +34,6 @@ from .kit import (
     serving,
     submitted,
     takes,
-    until,
     waiting_rules,
     worker_of,
 )
@@ -326,7 +325,7 @@ def test_a_second_service_takes_a_runtime_over_whole(who_notices: str) -> None:
                 if who_notices == "a caller":
                     with pytest.raises(Fenced):
                         await first.ingest(RUNTIME, prompt("b"))
-                    await until(lambda: gate.was_cancelled)
+                    await gate.cancelled.wait()
                 elif who_notices == "the worker":
                     gate.opened.set()
                 if who_notices != "nobody before the end":

@@ -30,7 +30,6 @@ from .kit import (
     serving,
     submitted,
     takes,
-    until,
     worker_of,
 )
 from .virtual_loop import run
@@ -245,7 +244,7 @@ def test_an_executor_that_ignores_its_cancellation_is_left_behind() -> None:
             left = worker.left_behind
             assert service.status().cause is not None
             stubborn.set()
-            await until(lambda: worker.left_behind == 0)
+            await asyncio.wait(worker._left_behind)
             return outcome, after, refused, left, worker.left_behind
 
     outcome, after, refused, left, later = run(scenario)
@@ -285,7 +284,7 @@ def test_an_interrupted_run_is_free_of_charge_and_tried_again() -> None:
             await gate.began.wait()
             first = await service.interrupt(RUNTIME)
             again = await service.interrupt(RUNTIME)
-            await until(lambda: gate.was_cancelled)
+            await gate.cancelled.wait()
             gate.opened.set()
             outcome = await handle.outcome()
             record = await service.input_record(RUNTIME, handle.input_id)

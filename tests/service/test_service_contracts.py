@@ -30,6 +30,7 @@ from .kit import (
     SETTINGS,
     Gate,
     Scripted,
+    at_rest,
     event,
     opened,
     prompt,
@@ -38,8 +39,8 @@ from .kit import (
     serving,
     steer,
     takes,
-    until,
     waiting_rules,
+    worker_of,
 )
 from .virtual_loop import run
 
@@ -147,7 +148,7 @@ def test_stop_overtakes_a_full_queue() -> None:
             report = await service.stop(RUNTIME)
             assert report.inputs_abandoned == 100
             outcomes = [await waiter for waiter in waiters]
-            await until(lambda: gate.was_cancelled)
+            await gate.cancelled.wait()
             reasons = Counter(outcome.reason for outcome in outcomes if isinstance(outcome, Abandoned))
             return asyncio.get_running_loop().time(), reasons, await service.runtime_state(RUNTIME)
 
@@ -170,7 +171,7 @@ def test_a_retired_runtime_drains_and_then_rests() -> None:
             gate.opened.set()
             for handle in handles:
                 assert isinstance(await handle.outcome(), Completed)
-            await until(lambda: not opened(service).is_busy)
+            await at_rest(worker_of(service))
             await service.recycle(RUNTIME)
             assert await service.runtime_state(RUNTIME) is RuntimeState.ATTACHED
             assert isinstance(await (await service.submit(RUNTIME, prompt("c"))).outcome(), Completed)

@@ -18,7 +18,7 @@ from holdstate.spec.vocabulary import InputState
 from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import Fault, FaultyStore, Plan
-from .kit import RUNTIME, SETTINGS, Gate, Scripted, opened, prompt, service_over, serving, takes, until, waiting_rules
+from .kit import RUNTIME, SETTINGS, Gate, Scripted, opened, prompt, service_over, serving, takes, waiting_rules
 from .virtual_loop import explore, run
 
 
@@ -294,24 +294,21 @@ def test_a_run_that_is_just_being_begun_is_called_off_by_an_abort() -> None:
     async def scenario() -> bool:
         store, executor = MemoryStore(), Scripted()
         service = service_over(store, executor)
-        closing = None
+        closing: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
         await service.interrupt(RUNTIME)
         driver = opened(service).driver
         original = driver.begin_run
 
         async def begins(run_id: Any = None) -> Any:
-            nonlocal closing
             run = await original(run_id)
-            closing = asyncio.create_task(service.close(0.0))
-            await until(lambda: service._pool._closing is not None)
+            closing.set_result(asyncio.create_task(service.close(0.0)))
             await takes(1.0)
+            assert service._pool._closing is not None
             return run
 
         driver.begin_run = begins  # type: ignore[method-assign]
         await service.submit(RUNTIME, prompt("a"))
-        await until(lambda: closing is not None)
-        assert closing is not None
-        await closing
+        await (await closing)
         (record,) = records(store)
         assert (record.state, record.attempt_count, record.failure_count) == (InputState.QUEUED, 1, 0)
         return bool(executor.entered)

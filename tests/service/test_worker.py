@@ -25,12 +25,12 @@ from .kit import (
     SETTINGS,
     Gate,
     Scripted,
+    at_rest,
     progress,
     prompt,
     serving,
     steer,
     takes,
-    until,
     waiting_rules,
     worker_of,
 )
@@ -151,7 +151,7 @@ def test_held_work_sleeps() -> None:
 
             worker._look = look  # type: ignore[method-assign]
             outcome = await handle.outcome()
-            await until(lambda: not worker.is_busy)
+            await at_rest(worker)
             return looks["look"], times, outcome
 
     looks, times, outcome = run(scenario)
@@ -269,7 +269,7 @@ def test_idle_means_that_nothing_selectable_is_left() -> None:
         store = MemoryStore()
         async with serving(Scripted(), store=store) as service:
             await asyncio.gather(*(service.submit(RUNTIME, prompt(str(n))) for n in range(5)))
-            await until(lambda: not worker_of(service).is_busy)
+            await at_rest(worker_of(service))
             assert last_run(store).counts.active == 0
 
     for _ in shuffled(scenario, 50):

@@ -1,14 +1,16 @@
-"""What the tests of the command line share: starting it, here and as a process, and waiting for files."""
+"""What the tests of the command line share: starting it, here and as a process, and waiting for what it does."""
 
 from __future__ import annotations
 
 import json
+import os
+import select
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, final
+from weakref import finalize
 
 from click.testing import CliRunner, Result
 
@@ -53,15 +55,53 @@ def finish(process: subprocess.Popen[bytes]) -> tuple[int, list[dict[str, Any]],
     return process.returncode, answers(stdout), stderr.decode()
 
 
-def wait_for(what: Callable[[], bool]) -> None:
-    """Until ``what`` holds; fails after a minute."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not what():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        time.sleep(0.002)
+def wait_for_ends(pids: Iterable[int]) -> None:
+    """Until none of these processes is there, or a zombie at most; fails after a minute."""
+    for pid in pids:
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            assert select.select([process], [], [], DEADLINE_SECONDS)[0], f"process {pid} does not end"
+        finally:
+            os.close(process)
 
 
-def wait_for_lines(path: Path, count: int) -> list[str]:
-    """Until the file at ``path`` has ``count`` whole lines, which are returned."""
-    wait_for(lambda: path.exists() and path.read_text(encoding="utf-8").count("\n") >= count)
-    return path.read_text(encoding="utf-8").splitlines()
+def read_line(pipe: Path) -> str:
+    """The next line of a named pipe, whose writer may still be to come; fails after a minute."""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert select.select([reader], [], [], DEADLINE_SECONDS)[0], f"nobody writes to {pipe}"
+        return os.read(reader, select.PIPE_BUF).decode()
+    finally:
+        os.close(reader)
+
+
+@final
+class LineLog:
+    """A file to which commands add lines, and a named pipe on which they say that they did."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._bell = path.with_name(f"{path.name}.bell")
+        os.mkfifo(self._bell)
+        # Also open for writing, so that no command waits for a reader, and none is the last writer.
+        self._reader = os.open(self._bell, os.O_RDWR | os.O_NONBLOCK)
+        finalize(self, os.close, self._reader)
+
+    def add(self, words: str) -> str:
+        """A shell command that adds a line."""
+        return f"echo {words} >> {self.path}; echo >> {self._bell}"
+
+    def lines(self) -> list[str]:
+        """What is there."""
+        return self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+
+    def wait(self, count: int) -> list[str]:
+        """Until there are ``count`` lines, which are returned; fails where a minute passes without another one."""
+        while len(self.lines()) < count:
+            heard, _, _ = select.select([self._reader], [], [], DEADLINE_SECONDS)
+            assert heard, f"{self.path} has no {count} lines: {self.lines()}"
+            os.read(self._reader, select.PIPE_BUF)
+        return self.lines()

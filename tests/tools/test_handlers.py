@@ -22,7 +22,7 @@ from holdstate.tools.exec_handler import ExecHandler
 from holdstate.tools.handlers import ERROR_BYTES, Done, Failed, FunctionHandler, Later, load_function, short_error
 
 from . import functions
-from .support import DEADLINE_SECONDS, wait_for
+from .support import DEADLINE_SECONDS, read_line, wait_for_ends
 
 MAX_RESULT_BYTES = 1000
 MakeExec = Callable[[str], ExecHandler]
@@ -62,19 +62,19 @@ def is_alive(pid: int) -> bool:
 
 
 def waiting_command(folder: Path, *, before: str = "") -> str:
-    """A command that starts a child, writes both process ids, and waits for ever."""
-    return f"{before} sleep 1000 & echo $! $$ > {folder}/new; mv {folder}/new {folder}/pids; wait"
+    """A command that starts a child, tells both process ids on a named pipe, and waits for ever."""
+    os.mkfifo(folder / "pids")
+    return f"{before} sleep 1000 & echo $! $$ > {folder}/pids; wait"
 
 
 def pids_in(folder: Path) -> list[int]:
-    """The process ids that ``waiting_command`` wrote."""
+    """The process ids that a command wrote."""
     return [int(word) for word in (folder / "pids").read_text(encoding="utf-8").split()]
 
 
 async def started(folder: Path) -> list[int]:
     """Waits until ``waiting_command`` runs."""
-    await asyncio.to_thread(wait_for, (folder / "pids").exists)
-    return pids_in(folder)
+    return [int(word) for word in (await asyncio.to_thread(read_line, folder / "pids")).split()]
 
 
 # -- functions -----------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ async def test_a_cancelled_command_is_ended_with_all_it_started(make_exec: MakeE
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
 
 
 @pytest.mark.parametrize("steps", range(1, 9))
@@ -234,8 +234,7 @@ async def test_a_command_that_ignores_sigterm_is_killed(
     handler.hurry()
     with pytest.raises(asyncio.CancelledError):
         await task
-    wait_for(lambda: not any(map(is_alive, pids)))
-    (tmp_path / "pids").unlink()
+    wait_for_ends(pids)
     task = asyncio.create_task(handler.handle(new_run()))
     await started(tmp_path)
     task.cancel()
@@ -248,7 +247,7 @@ async def test_what_a_command_leaves_behind_is_killed_when_it_ends(make_exec: Ma
     command = f"sleep 1000 & echo $! > {tmp_path}/pids; echo done"
     assert await make_exec(command).handle(new_run()) == Done(RunOutput(result=b"done\n"))
     pids = pids_in(tmp_path)
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
 
 
 async def test_what_left_the_process_group_is_not_waited_for_long(
@@ -275,4 +274,4 @@ async def test_the_guard_kills_what_was_not_released(make_exec: MakeExec, tmp_pa
     guard.watch(pids[1])
     guard.close()
     assert await task == Failed("killed by SIGKILL")
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)

@@ -34,8 +34,7 @@ from holdstate.tools.run_report import Report
 from holdstate.tools.run_source import FieldPath, LineRules
 from tests.faults import FaultyStore, Plan
 
-from .support import answers, call, finish, start, wait_for, wait_for_lines, write_lines
-from .test_handlers import is_alive
+from .support import LineLog, answers, call, finish, start, wait_for_ends, write_lines
 
 PARKED = 130
 SECONDS = 60.0
@@ -251,13 +250,13 @@ class Scene:
         self.folder = folder
         self.lines = lines_of(folder, self.names, 2)
         self.store = folder / "store"
-        self.log = folder / "log"
+        self.log = LineLog(folder / "log")
         self.gate = folder / "gate"
         os.mkfifo(folder / "never")
         wait = f"while [ ! -e {self.gate} ]; do read -r _ < {folder}/never; done"
         read = 'read -r given; runtime=$(echo "$given" | sed -E "s/.*\\"runtime\\":\\"([a-z])\\".*/\\1/")'
         number = 'number=$(echo "$given" | sed -E "s/.*\\"n\\":([0-9]+).*/\\1/")'
-        begin, end = (f"echo {what} $runtime $number $$ >> {self.log}" for what in ("begin", "end"))
+        begin, end = (self.log.add(f"{what} $runtime $number $$") for what in ("begin", "end"))
         self.handler = f"{read}; {number}; {begin}; {wait}; {end}; echo done $number"
 
     def words(self, *options: object) -> list[object]:
@@ -267,7 +266,7 @@ class Scene:
 
     def all_begun(self) -> list[int]:
         """Waits until each runtime has a run under way; the processes of these runs."""
-        begun = [line.split() for line in wait_for_lines(self.log, 3)]
+        begun = [line.split() for line in self.log.wait(3)]
         assert sorted((what, runtime, number) for what, runtime, number, _ in begun) == [
             ("begin", name, "0") for name in self.names
         ]
@@ -283,7 +282,7 @@ class Scene:
 
     def of(self, runtime: str) -> list[tuple[str, int]]:
         """The log of one runtime."""
-        entries = [line.split() for line in self.log.read_text(encoding="utf-8").splitlines()]
+        entries = [line.split() for line in self.log.lines()]
         return [(what, int(number)) for what, each, number, _ in entries if each == runtime]
 
     def records(self, runtime: str) -> list[tuple[InputState, int, int]]:
@@ -305,7 +304,7 @@ def test_a_kill_with_several_runs_under_way_loses_nothing_and_doubles_nothing(sc
     pids = scene.all_begun()
     process.kill()
     assert finish(process)[:2] == (-signal.SIGKILL, [])
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
     scene.open_gate()
     code, told, stderr = finish(start(*scene.words("--backoff", 0)))
     assert (code, sorted(each["line"] for each in told)) == (0, [1, 2, 3, 4, 5, 6])
@@ -340,7 +339,7 @@ def test_runs_that_do_not_finish_in_time_are_all_rolled_back_free_of_charge(scen
     pids = scene.all_begun()
     process.send_signal(signal.SIGTERM)
     assert finish(process)[:2] == (PARKED, [])
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
     for name in scene.names:
         assert scene.records(name) == [(InputState.QUEUED, 1, 0), (InputState.QUEUED, 0, 0)]
     scene.open_gate()
@@ -357,7 +356,7 @@ def test_a_second_signal_aborts_all_runs_at_once(scene: Scene) -> None:
     assert process.stderr.readline().startswith(b"stopping; ")
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == PARKED
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
     assert [scene.records(name)[0] for name in scene.names] == [(InputState.QUEUED, 1, 0)] * 3
 
 

@@ -15,8 +15,7 @@ from holdstate.runtime.store import InputFilter
 from holdstate.spec.vocabulary import InputState
 from holdstate.stores.lmdb_store import LmdbStore
 
-from .support import answers, call, command, finish, start, wait_for, wait_for_lines, write_lines
-from .test_handlers import is_alive
+from .support import LineLog, answers, call, command, finish, start, wait_for_ends, write_lines
 
 PARKED = 130
 
@@ -28,13 +27,13 @@ class Scene:
         self.folder = folder
         self.lines = write_lines(folder / "lines", [{"n": number} for number in range(4)])
         self.store = folder / "store"
-        self.log = folder / "log"
+        self.log = LineLog(folder / "log")
         self.gate = folder / "gate"
         # The number of the line, the process ids of the handler and of a child; then it waits until the gate is there.
         wait = f"while [ ! -e {self.gate} ]; do read -r _ < {folder}/never; done"
         os.mkfifo(folder / "never")
         body = 'number=$(sed -E "s/.*\\"n\\":([0-9]+).*/\\1/"); sleep 1000 & '
-        self.handler = f"{body} echo $number $$ $! >> {self.log}; {wait}; echo done $number"
+        self.handler = f"{body} {self.log.add('$number $$ $!')}; {wait}; echo done $number"
 
     def words(self, *options: object) -> list[object]:
         """The command under test."""
@@ -42,7 +41,7 @@ class Scene:
 
     def started(self, count: int) -> tuple[int, list[int]]:
         """Waits for the ``count``-th execution; the number that it got, and its processes."""
-        number, *pids = map(int, wait_for_lines(self.log, count)[count - 1].split())
+        number, *pids = map(int, self.log.wait(count)[count - 1].split())
         return number, pids
 
     def open_gate(self) -> None:
@@ -56,7 +55,7 @@ class Scene:
 
     def executions(self) -> list[int]:
         """The numbers of the lines that were executed, in order."""
-        return [int(line.split()[0]) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        return [int(line.split()[0]) for line in self.log.lines()]
 
     def records(self) -> list[tuple[InputState, int, int]]:
         """State, attempts and failures of each stored input, after an audit."""
@@ -78,7 +77,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_doubles_nothing(scene: Scene) ->
     assert number == 0
     process.kill()
     assert finish(process)[:2] == (-signal.SIGKILL, [])
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
     scene.open_gate()
     code, told, stderr = finish(start(*scene.words()))
     assert code == 0
@@ -114,7 +113,7 @@ def test_a_run_that_does_not_finish_in_time_is_rolled_back_free_of_charge(scene:
     process.send_signal(number)
     code, told, _ = finish(process)
     assert (code, told) == (PARKED, [])
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
     assert scene.records() == [(InputState.QUEUED, 1, 0)] + [(InputState.QUEUED, 0, 0)] * 3
     scene.open_gate()
     code, told, _ = finish(start(*scene.words()))
@@ -130,7 +129,7 @@ def test_a_second_signal_aborts_at_once(scene: Scene) -> None:
     assert process.stderr.readline().startswith(b"stopping; ")
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == PARKED
-    wait_for(lambda: not any(map(is_alive, pids)))
+    wait_for_ends(pids)
     assert scene.records()[0] == (InputState.QUEUED, 1, 0)
 
 
@@ -207,8 +206,8 @@ def test_a_run_that_is_out_of_time_fails_and_its_processes_are_ended(scene: Scen
     code, told, stderr = finish(start(*scene.words(*options)))
     assert (code, {each["state"] for each in told}) == (1, {"abandoned"})
     assert "attempt 3 failed: timed out after 0.3 s (--timeout)" in stderr
-    pids = [int(pid) for line in scene.log.read_text(encoding="utf-8").splitlines() for pid in line.split()[1:]]
-    wait_for(lambda: not any(map(is_alive, pids)))
+    pids = [int(pid) for line in scene.log.lines() for pid in line.split()[1:]]
+    wait_for_ends(pids)
 
 
 def test_exit_code_75_puts_a_run_off_free_of_charge(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import lmdb
 import pytest
 
-from .support import answers, call, command, finish, start, wait_for, wait_for_lines, write_lines
+from .support import LineLog, answers, call, command, finish, start, write_lines
 
 
 @pytest.fixture
@@ -190,14 +191,15 @@ def test_a_reader_may_stop_reading(store: Path, form: tuple[str, ...]) -> None:
 def test_a_store_can_be_looked_at_while_it_is_written(tmp_path: Path) -> None:
     """Another process has a run in hand meanwhile, and is not disturbed."""
     path = write_lines(tmp_path / "lines", [1, 2])
-    store, log, gate = tmp_path / "store", tmp_path / "log", tmp_path / "gate"
-    handler = f"echo started >> {log}; while [ ! -e {gate} ]; do sleep 0.01; done"
-    process = start("run", path, "--store", store, "--exec", handler)
-    wait_for_lines(log, 1)
+    store, log, gate = tmp_path / "store", LineLog(tmp_path / "log"), tmp_path / "gate"
+    os.mkfifo(gate)
+    opened = os.open(gate, os.O_RDWR)  # each run takes a line from it, and waits for one
+    process = start("run", path, "--store", store, "--exec", f"{log.add('started')}; read -r _ < {gate}")
+    log.wait(1)
     assert document("stat", store)["input_states"] == {"queued": 1, "staged": 1}
     assert document("show", store)["state"] == "running"
     assert call("store", "verify", store).exit_code == 0
-    gate.touch()
-    wait_for(lambda: process.poll() is not None)
+    os.write(opened, b"go on\n" * 2)
     assert finish(process)[0] == 0
+    os.close(opened)
     assert document("stat", store)["input_states"] == {"consumed": 2}
