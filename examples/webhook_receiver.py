@@ -5,7 +5,8 @@
 ``POST /webhooks/{runtime}`` answers
 
 - 202 once the delivery is on disk; it is worked off by itself, also after a crash
-- 200 for a delivery that came before, with what became of it; 409 where its content was another then
+- 200 for a delivery that came before, with what became of it; 409 where its content was another then. With
+  ``Prefer: wait=N`` (RFC 7240) it waits up to N seconds for the end of its work
 - 429 with Retry-After when too much waits; 503 with Retry-After while the service stops, or the store fails
 - 400 and 413 for what is no delivery, or too large a one
 
@@ -18,9 +19,10 @@ import argparse
 import asyncio
 import json
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -36,6 +38,7 @@ from holdstate import (
     Backoff,
     Deduplicated,
     ExternalEventInput,
+    InputState,
     InvalidInput,
     LmdbStore,
     Rejected,
@@ -50,6 +53,7 @@ from holdstate import (
 )
 
 LARGEST_BODY_BYTES = 1024 * 1024
+LONGEST_WAIT_SECONDS = 60
 STATUS_OF = {RejectionCode.OVERLOADED: 429, RejectionCode.TOO_LARGE: 413}
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]
@@ -82,8 +86,10 @@ async def receive(request: Request) -> Response:
         await json_object(request),
         idempotency_key=required_header(request, "X-GitHub-Delivery"),
     )
+    seconds = preferred_wait(request)
     service: RuntimeService = request.state.service
-    outcome = await service.ingest(request.path_params["runtime"], given)
+    runtime_id = request.path_params["runtime"]
+    outcome = await service.ingest(runtime_id, given)
     if isinstance(outcome, Rejected):
         seconds = outcome.retry_after_seconds
         headers = None if seconds is None else {"Retry-After": str(max(math.ceil(seconds), 1))}
@@ -91,8 +97,19 @@ async def receive(request: Request) -> Response:
     if not isinstance(outcome, Deduplicated):
         return answer(202, id=str(outcome.input_id), state=outcome.record.state)
     if outcome.same_payload:
-        return answer(200, id=str(outcome.existing_id), state=outcome.existing_state)
+        state = await state_after(service, runtime_id, outcome, seconds) if seconds else outcome.existing_state
+        return answer(200, id=str(outcome.existing_id), state=state)
     return answer(409, id=str(outcome.existing_id), error="this delivery id was used with other content")
+
+
+async def state_after(
+    service: RuntimeService, runtime_id: str, known: Deduplicated, seconds: float
+) -> InputState | None:
+    """The state of what came before when its work has ended, or when the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await service.wait(runtime_id, known.existing_id)
+    return await service.input_state(runtime_id, known.existing_id)
 
 
 async def status(request: Request) -> Response:
@@ -122,6 +139,12 @@ def required_header(request: Request, name: str) -> str:
     if not value:
         raise HTTPException(400, f"the header {name} is missing")
     return value
+
+
+def preferred_wait(request: Request) -> int:
+    """How many seconds the sender would wait, 60 at most."""
+    wait = re.search(r"\bwait=(\d+)", request.headers.get("Prefer", ""))
+    return 0 if wait is None else min(int(wait[1]), LONGEST_WAIT_SECONDS)
 
 
 async def json_object(request: Request) -> dict[str, Any]:

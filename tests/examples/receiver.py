@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import subprocess
 import threading
@@ -54,7 +55,9 @@ class Receiver:
         words = [*self._command, "--port", "0", "--store", str(self.store), "--log", str(self.log), *options]
         self._process = subprocess.Popen(words, cwd=self._root, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
+        assert select.select([self._process.stdout], [], [], DEADLINE_SECONDS)[0], "the receiver says nothing"
         line = self._process.stdout.readline()
+        assert line.startswith("listening on "), f"the receiver ended: {line!r}"
         self.port = int(line.rpartition(":")[2])
         self.ready.set()
 
@@ -88,9 +91,9 @@ class Client:
         self._deadline = time.monotonic() + DEADLINE_SECONDS
         self.unanswered = 0
 
-    def post(self, delivery: Delivery, body: bytes | None = None) -> Answer:
+    def post(self, delivery: Delivery, body: bytes | None = None, prefer: str = "") -> Answer:
         """Deliver until there is an answer; ``body`` in place of its own."""
-        headers = {"X-GitHub-Event": delivery.event, "X-GitHub-Delivery": delivery.key}
+        headers = {"X-GitHub-Event": delivery.event, "X-GitHub-Delivery": delivery.key, "Prefer": prefer}
         return self.ask("POST", f"/webhooks/{delivery.runtime}", delivery.body if body is None else body, headers)
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
@@ -104,14 +107,11 @@ class Client:
                 self.unanswered += 1
                 self.close()
 
-    def post_until(self, delivery: Delivery, state: str) -> Answer:
-        """Deliver it again, which was answered before, until it has come to that state."""
-        while True:
-            answer = self.post(delivery)
-            assert answer.status == 200, answer  # 202 would say that it was lost
-            if answer.facts["state"] == state:
-                return answer
-            time.sleep(0.01)  # a receiver that is asked all the time has none to work
+    def consumed(self, delivery: Delivery) -> Answer:
+        """Deliver it again, which was answered before; the receiver answers when it is consumed."""
+        answer = self.post(delivery, prefer=f"wait={DEADLINE_SECONDS:.0f}")
+        assert (answer.status, answer.facts["state"]) == (200, "consumed"), answer  # 202 would say that it was lost
+        return answer
 
     def _asked(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         if self._connection is None:

@@ -43,7 +43,7 @@ def test_a_delivery_is_taken_once_and_what_came_of_it_is_told(receiver: Receiver
     with Client(receiver) as client:
         first = client.post(PING)
         assert first.status == 202
-        repeated = client.post_until(PING, "consumed")
+        repeated = client.consumed(PING)
         assert (repeated.status, repeated.facts["id"]) == (200, first.facts["id"])
         assert client.post(PING, b'{"zen":"Other."}').status == 409
         receiver.end(signal.SIGKILL)
@@ -54,6 +54,16 @@ def test_a_delivery_is_taken_once_and_what_came_of_it_is_told(receiver: Receiver
     with LmdbStore.open(receiver.store, read_only=True) as store:
         (record,) = _records(store, PING.runtime)
         assert str(record.input_id) == first.facts["id"]
+
+
+def test_a_sender_may_wait_for_the_end_and_runs_out_of_patience(receiver: Receiver) -> None:
+    """``Prefer: wait`` bounds the answer, not the work: it is still under way afterwards."""
+    receiver.start("--seconds", "3600", "--drain-seconds", "0")
+    with Client(receiver) as client:
+        first = client.post(PING)
+        waited = client.post(PING, prefer="respond-async, wait=1")
+        assert (waited.status, waited.facts) == (200, {"id": first.facts["id"], "state": "staged"})
+    assert receiver.end(signal.SIGTERM) in TERMINATED
 
 
 def test_a_full_receiver_says_when_to_come_again_and_still_knows_what_it_took(receiver: Receiver) -> None:
@@ -68,7 +78,7 @@ def test_a_full_receiver_says_when_to_come_again_and_still_knows_what_it_took(re
         assert client.post(PING, b"{}").status == 409
         assert receiver.end(signal.SIGTERM) in TERMINATED
         receiver.start()
-        client.post_until(PING, "consumed")
+        client.consumed(PING)
         assert client.post(OTHER).status == 202  # nothing of it was kept when it was refused
 
 
@@ -99,7 +109,8 @@ def test_a_run_under_way_ends_before_the_receiver_does(receiver: Receiver) -> No
     receiver.start("--seconds", "0.3")
     with Client(receiver) as client:
         client.post(PING)
-        client.post_until(PING, "staged")
+        while client.post(PING).facts["state"] != "staged":
+            pass  # it is told so on another request; the client has a deadline
     assert receiver.end(signal.SIGTERM) in TERMINATED
     with LmdbStore.open(receiver.store, read_only=True) as store:
         assert [record.state for record in _records(store, PING.runtime)] == [InputState.CONSUMED]
@@ -204,7 +215,7 @@ def _deliver(receiver: Receiver, deliveries: list[Delivery], answers: Answers) -
             if number % 5 == 0:
                 assert client.post(delivery, b'{"forged":true}').status == 409
         for delivery in deliveries:
-            assert client.post_until(delivery, "consumed").facts["id"] == answers.ids[delivery.key]
+            assert client.consumed(delivery).facts["id"] == answers.ids[delivery.key]
         with answers.changed:
             answers.unanswered += client.unanswered
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -446,8 +447,10 @@ def test_closing_waits_for_runs_and_a_second_close_calls_them_off(working: Worki
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    """Gives other threads their turn until ``holds``."""
+    """Gives other threads their turn until ``holds``; fails after a minute."""
+    deadline = time.monotonic() + 60.0
     while not holds():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
         threading.Event().wait(0.001)
 
 
