@@ -146,7 +146,9 @@ async def chat(folder: str, stall_at: str | None) -> None:
         async with RuntimeService(store, agent) as service:
 
             async def say(key: str, text: str, *blocks: ImageBlock, wish: TurnMetadata | None = None) -> InputHandle:
-                return await service.submit(CHAT, PromptInput.new(text, blocks, wish, idempotency_key=key))
+                handle = await service.submit(CHAT, PromptInput.new(text, blocks, wish, idempotency_key=key))
+                await handle.accepted  # on disk: the user may close the window
+                return handle
 
             first = await say("message-1", "What is this?", ImageBlock("image/png", png(64, 48)))
             await first.outcome()

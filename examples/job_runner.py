@@ -72,7 +72,7 @@ def tell(**facts: object) -> None:
 
 
 def produce(service: BlockingRuntimeService, producer: int, jobs: int) -> None:
-    """One thread: submit every job, then wait for every result."""
+    """One thread: submit every job, many to a commit, then wait for every result."""
     runtime_id = f"producer-{producer}"
     handles = {}
     for number in range(jobs):

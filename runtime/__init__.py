@@ -47,8 +47,8 @@ from .errors import (
     WrongLoop,
 )
 from .events import EventEnvelope
-from .executor import ActiveRun, CancellationToken, Executor, PermanentFailure
-from .handles import Abandoned, Completed, InputHandle, InputOutcome, Superseded, WaitFailed
+from .executor import ActiveRun, CancellationToken, Executor, PermanentFailure, TransientFailure, TryLater
+from .handles import Abandoned, Acceptance, Completed, InputHandle, InputOutcome, Superseded, WaitFailed
 from .headers import TraceContext
 from .ids import EventId, IdempotencyKey, InputId, RunId, RuntimeId, SupersessionKey, new_uuid7
 from .inputs import (
@@ -136,6 +136,7 @@ from .wire import input_from_wire, input_to_wire, to_wire
 __all__ = [
     "JSON",
     "Abandoned",
+    "Acceptance",
     "Accepted",
     "ActiveRun",
     "Admission",
@@ -254,6 +255,8 @@ __all__ = [
     "TerminalOutcome",
     "TextBlock",
     "TraceContext",
+    "TransientFailure",
+    "TryLater",
     "TurnMetadata",
     "Unknown",
     "UnknownInput",

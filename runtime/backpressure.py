@@ -6,7 +6,9 @@ in runtimes that are not open, is counted as the store tells it: its inputs exac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import final
 
@@ -58,6 +60,51 @@ class Pace:
 
 
 @final
+class RoomQueue:
+    """Who waits for room, first come first served, and how many inputs were let in and are not settled yet."""
+
+    def __init__(self) -> None:
+        self.unsettled = 0
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self._waiting > 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """An input that was let in is on its way; at the end it counts for itself, or not at all."""
+        self.unsettled += 1
+        try:
+            yield
+        finally:
+            self.unsettled -= 1
+            self.has_room()
+
+    def has_room(self) -> None:
+        """There may be room: whoever is first looks again."""
+        self._changed.set()
+
+    async def until(self, is_let_in: Callable[[], bool], look_again_seconds: float | None = None) -> None:
+        """Wait until it is one's turn and ``is_let_in`` says yes. It is asked after each ``has_room``, and every
+        ``look_again_seconds``.
+        """
+        async with self._turn:
+            while not is_let_in():
+                self._waiting += 1
+                self._changed.clear()
+                try:
+                    async with asyncio.timeout(look_again_seconds):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+                finally:
+                    self._waiting -= 1
+
+
+@final
 @frozen
 class Held:
     """An active input that was admitted here."""
@@ -86,6 +133,7 @@ class Load:
         self._reserved_bytes = 0
         self._others = 0
         self._other_bytes = 0.0
+        self.queue = RoomQueue()
 
     @property
     def active(self) -> int:
@@ -108,6 +156,7 @@ class Load:
         bodies = stats.active_inputs + (stats.ended_inputs if keeps_payloads else 0)
         self._others = max(stats.active_inputs - self._durable, 0)
         self._other_bytes = stats.body_bytes / bodies * self._others if bodies else 0.0
+        self.queue.has_room()
 
     # -- admission -------------------------------------------------------------------------------------------------
 
@@ -124,6 +173,11 @@ class Load:
     def release(self, runtime_id: str, input_id: InputId) -> None:
         """The admission is over, whatever came of it."""
         self._reserved_bytes -= self._reserved.pop((runtime_id, input_id), 0)
+        self.queue.has_room()
+
+    def could_take(self, size_bytes: int) -> bool:
+        """Whether an input of that size has room when nothing else is there."""
+        return size_bytes <= self._max_bytes
 
     def refusal(self, input_id: InputId) -> Rejected:
         """What a caller hears for whose input there is no room."""
@@ -154,6 +208,7 @@ class Load:
                     ended += 1
         if ended:
             self._pace.ended(ended)
+            self.queue.has_room()
 
     def _add(self, runtime_id: str, input_id: InputId, delta: Delta, *, is_durable: bool) -> None:
         size_bytes = len(delta.bodies.get(input_id, b"")) + sum(len(content) for _, content in delta.blobs)

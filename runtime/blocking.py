@@ -27,6 +27,7 @@ from .handles import InputHandle, InputOutcome
 from .ids import InputId, RunId
 from .inputs import Input
 from .loop_thread import LoopThread
+from .open_runtime import EndListener
 from .outcomes import AcceptOutcome, CancelOutcome, EndReport, RecoveryReport, RetireReport
 from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from .service import RuntimeService
@@ -45,13 +46,28 @@ EXIT_SECONDS = 10.0
 
 @final
 class BlockingInputHandle:
-    """One submitted input: ``accepted`` is what admission answered, ``outcome()`` how it ended."""
+    """One submitted input: ``accepted`` is what admission answers, ``outcome()`` how it ends."""
 
-    def __init__(self, handle: InputHandle, loop: LoopThread) -> None:
+    def __init__(self, handle: InputHandle, loop: LoopThread, call_seconds: float | None) -> None:
         self._handle = handle
         self._loop = loop
-        self.input_id = handle.input_id
-        self.accepted = handle.accepted
+        self._call_seconds = call_seconds
+
+    @property
+    def input_id(self) -> InputId:
+        """Its id; once it is found to be a retry of one that came before under another id, the id of that one."""
+        return self._handle.input_id
+
+    @property
+    def accepted(self) -> AcceptOutcome:
+        """Waits for what admission answers: ``Accepted`` when the input is durable, ``Deduplicated``, or ``Rejected``.
+        Raises what kept it from being admitted, and ``CallTimedOut`` after ``call_seconds``, which takes nothing back.
+        """
+
+        async def accepted() -> AcceptOutcome:
+            return await self._handle.accepted
+
+        return self._loop.call(accepted, self._call_seconds)
 
     def outcome(self, timeout: float | None = None) -> InputOutcome:
         """How the input ended. Running out of ``timeout`` seconds raises ``WaitTimedOut`` and cancels nothing."""
@@ -188,9 +204,16 @@ class BlockingRuntimeService:
         """Admit an input; durable when this returns ``Accepted``. The runtime is worked off by itself."""
         return self._call(lambda: self.service.ingest(runtime_id, given))
 
-    def submit(self, runtime_id: str, given: Input) -> BlockingInputHandle:
-        """Admit an input and keep a handle on it. Raises ``InputRejected`` where there is nothing to wait for."""
-        return BlockingInputHandle(self._call(lambda: self.service.submit(runtime_id, given)), self._loop)
+    def submit(self, runtime_id: str, given: Input, *, wait_for_room: bool = False) -> BlockingInputHandle:
+        """Queue an input for its commit and return a handle on it. With ``wait_for_room`` it waits where the answer
+        would be ``Rejected`` (overloaded).
+        """
+        handle = self._call(lambda: self.service.submit(runtime_id, given, wait_for_room=wait_for_room))
+        return BlockingInputHandle(handle, self._loop, self._call_seconds)
+
+    def wake(self, runtime_id: str) -> None:
+        """Work off what is queued in this runtime, also what wakes nobody by itself or what ``may_run`` held back."""
+        self._call(lambda: self.service.wake(runtime_id))
 
     def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
         """How an input ended, as its stored record says; waits until it has."""
@@ -241,6 +264,20 @@ class BlockingRuntimeService:
             return self.service.subscribe(runtime_id, codes=codes, buffer=buffer)
 
         return BlockingSubscription(self._call(subscribe), self._loop)
+
+    def listen(self, listener: EndListener) -> None:
+        """Call ``listener(runtime_id, record)`` for every input that ends from now on, on the thread of the service: it
+        must return at once, and hand over to a queue what takes longer.
+        """
+
+        async def listen() -> None:
+            self.service.listen(listener)
+
+        self._call(listen)
+
+    def failure(self) -> Exception:
+        """Waits for what ends the service (``ServiceSettings.stop_on_failure``), and returns it."""
+        return self._loop.call(self.service.failure)
 
     def publish_event(self, runtime_id: str, envelope: EventEnvelope) -> None:
         """Hand an event from outside to the runtime and to its subscribers. It is stored nowhere."""

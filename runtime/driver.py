@@ -121,7 +121,12 @@ class PersistentRuntimeDriver:
 
     async def accept_prepared(self, prepared: Prepared) -> AcceptOutcome:
         """``accept_input`` of what ``prepare_input`` made of an input, under the same limits."""
-        return cast("AcceptOutcome", await self._call(partial(calls.accept, prepared=prepared)))
+        return cast("AcceptOutcome", await self.accept_soon(prepared))
+
+    def accept_soon(self, prepared: Prepared) -> asyncio.Future[object]:
+        """``accept_prepared`` queued now; the future gets its answer. Calls are decided in the order of queueing."""
+        self._actor.check_open()
+        return self._committer.submit(self._actor, partial(calls.accept, prepared=prepared))
 
     async def cancel_input(self, input_id: InputId) -> CancelOutcome:
         """Give a waiting input up: ``Cancelled``, or why not (``InFlight``, ``Ended``, ``Unknown``)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite
 from typing import Final, Protocol, final
 
 from attrs import frozen
@@ -11,15 +13,15 @@ from attrs import frozen
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import RuntimeControl
 from .driver import PersistentRuntimeDriver
-from .errors import InvalidInput
+from .errors import InvalidInput, StoreError
 from .ids import InputId, RunId
 from .inputs import Input, TurnMetadata
 from .outcomes import Run, RunOutput
 from .records import InputRecord, RunBoundaryReceipt
 from .turn_metadata import merged_metadata
 
-LONGEST_PROBLEM: Final = 2000
-"""Characters of an executor's problem that are stored with its inputs."""
+LONGEST_PROBLEM_BYTES: Final = 4096
+"""How much of an executor's problem is stored with its inputs, from its beginning."""
 
 MOST_MESSAGES: Final = 2**63 - 1
 
@@ -34,12 +36,51 @@ class PermanentFailure(HoldstateError):
 
 
 @final
+class TransientFailure(HoldstateError):
+    """Raised by an executor: the run failed, and is tried again by the retry policy. ``problem`` is stored as it is, up
+    to 4096 bytes; of any other exception the type is stored as well.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(problem)
+
+
+@final
+class TryLater(HoldstateError):
+    """Raised by an executor: not now. The run is called off, free of charge, and its runtime begins no other one for
+    ``seconds``, which nothing stores: after a restart it begins at once.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not (isfinite(seconds) and seconds > 0):
+            raise InvalidInput("seconds", f"must be a finite number above 0; it is {seconds!r}")
+        self.seconds = seconds
+        super().__init__(f"try again in {seconds:g} s")
+
+
+@final
 @frozen
 class ExecutorFailed:
     """What is stored of an executor that raised, or returned what it must not."""
 
     problem: str
     is_permanent: bool = False
+
+
+@final
+@frozen
+class PutOff:
+    """The executor did not want the run for ``seconds``; or it met a failure of our store, ``cause``, and then it is
+    tried again as after other failures of the store.
+    """
+
+    seconds: float
+    cause: StoreError | None = None
+
+
+Verdict = RunOutput | ExecutorFailed | PutOff
+"""What came of a run in the hands of an executor."""
 
 
 @final
@@ -86,7 +127,8 @@ class ActiveRun:
 
     ``checkpoint`` commits what was done so far, ``take_steers`` takes what arrived for this run. Both raise
     ``RunNotCurrent`` once the run was ended by somebody else, ``Fenced`` or ``DriverClosed`` once the runtime is in
-    other hands, and ``StoreError`` where the store failed.
+    other hands, and ``StoreError`` where the store failed. An executor that lets that error through is charged nothing:
+    its run is called off, and tried again when the store works.
     """
 
     def __init__(self, run: Run, driver: PersistentRuntimeDriver, session_snapshot: bytes | None) -> None:
@@ -96,6 +138,7 @@ class ActiveRun:
         self.records: tuple[InputRecord, ...] = run.records
         self.session_snapshot = session_snapshot
         self.token = CancellationToken()
+        self._store_failures: list[StoreError] = []
 
     @property
     def run_id(self) -> RunId:
@@ -127,17 +170,31 @@ class ActiveRun:
         problem = _problem_of(output)
         if problem is not None:
             raise InvalidInput("checkpoint", problem)
-        receipt = await self._driver.checkpoint(self._run, output)
+        with self._noting_failures():
+            receipt = await self._driver.checkpoint(self._run, output)
         if session_snapshot is not None:
             self.session_snapshot = session_snapshot
         return receipt
 
     async def take_steers(self) -> tuple[Input, ...]:
         """Stage what waits in the steer lane into this run, durably, and return it; the rest starts the next run."""
-        taken = await self._driver.take_steers(self._run)
+        with self._noting_failures():
+            taken = await self._driver.take_steers(self._run)
         self.inputs += taken.inputs
         self.records += taken.records
         return taken.inputs
+
+    @contextmanager
+    def _noting_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            self._store_failures.append(error)
+            raise
+
+    def met(self, error: BaseException) -> bool:
+        """Whether ``error`` is a failure of the store that this run was told of."""
+        return any(error is failure for failure in self._store_failures)
 
 
 class Executor(Protocol):
@@ -145,7 +202,8 @@ class Executor(Protocol):
 
     async def apply(self, run: ActiveRun) -> RunOutput | bytes | None:
         """Work the run off. Whatever it raises is a failure of this run, ``SystemExit`` and ``KeyboardInterrupt``
-        included, and is tried again; ``PermanentFailure`` is not, nor is a group of them.
+        included, and is tried again; ``PermanentFailure`` is not, and ``TryLater`` is no failure. A group of one of
+        these counts as that. It must not block: while it does, no other runtime goes on.
         """
         ...
 
@@ -158,14 +216,14 @@ class ControllableExecutor(Executor, Protocol):
         ...
 
 
-async def executed(executor: Executor, run: ActiveRun) -> RunOutput | ExecutorFailed:
+async def executed(executor: Executor, run: ActiveRun) -> Verdict:
     """What the executor made of the run. Nothing that it raises gets past here: neither the loop, nor the other
     runtimes, nor the process end for it.
     """
     try:
         return _output_of(await executor.apply(run))
     except BaseException as error:  # noqa: BLE001 - user code
-        return _failure_of(error)
+        return _put_off(run, error) or _failure_of(error)
 
 
 async def tell(
@@ -216,18 +274,34 @@ def _problem_of(output: RunOutput) -> str | None:
     return None
 
 
+def _put_off(run: ActiveRun, error: BaseException) -> PutOff | None:
+    """Where nothing but a wish for later, or a failure of our own store, ended the run."""
+    causes = list(_leaves(error))
+    waits = [cause.seconds for cause in causes if isinstance(cause, TryLater)]
+    failures = [cause for cause in causes if isinstance(cause, StoreError) and run.met(cause)]
+    if len(waits) + len(failures) < len(causes):
+        return None
+    return PutOff(max(waits, default=0.0), failures[0] if failures else None)
+
+
 def _failure_of(error: BaseException) -> ExecutorFailed:
     """``error`` in words that can be stored, whatever is in them."""
     try:
-        said = error.problem if isinstance(error, PermanentFailure) else f"{type(error).__name__}: {error}"
-        problem = str(said)[:LONGEST_PROBLEM].encode("utf-8", "backslashreplace").decode()
+        if isinstance(error, PermanentFailure | TransientFailure):
+            said = str(error.problem)
+        else:
+            said = f"{type(error).__name__}: {error}"
+        problem = said[:LONGEST_PROBLEM_BYTES].encode("utf-8", "backslashreplace")[:LONGEST_PROBLEM_BYTES]
+        words = problem.decode(errors="ignore")
     except Exception:  # noqa: BLE001 - an error that cannot even be shown
-        problem = type(error).__name__
-    return ExecutorFailed(problem, _is_permanent(error))
+        words = type(error).__name__
+    return ExecutorFailed(words, all(isinstance(cause, PermanentFailure) for cause in _leaves(error)))
 
 
-def _is_permanent(error: BaseException) -> bool:
-    """Whether trying again is ruled out: ``PermanentFailure``, or a task group's bundle of nothing else."""
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors that a task group bundled, or the one that there is."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_permanent, error.exceptions))
-    return isinstance(error, PermanentFailure)
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, final
 
 from attrs import frozen
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import AbandonReason, OutcomeKind
-from .errors import WaitTimedOut
+from .errors import InputRejected, WaitTimedOut
 from .ids import InputId
-from .outcomes import Accepted, AcceptOutcome
+from .outcomes import Accepted, AcceptOutcome, Deduplicated, Rejected
 from .records import InputRecord
 
 
@@ -118,33 +118,77 @@ class Waiters:
             future.set_result(ending)
 
 
+Admitted = AcceptOutcome | BaseException
+"""What became of an admission, as a value."""
+
+
+@final
+class Acceptance(Awaitable[AcceptOutcome]):
+    """``await`` it for what admission answered, once that is durable; as often as you like, from several tasks.
+
+    Raises what kept the input from being admitted: ``NotReady``, ``StoreError``, ``Fenced``. Leaving takes nothing
+    back.
+    """
+
+    def __init__(self, answer: asyncio.Future[Admitted]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, None, AcceptOutcome]:
+        answer = yield from asyncio.shield(self._answer).__await__()
+        if isinstance(answer, BaseException):
+            raise answer.with_traceback(None)
+        return answer
+
+
 @final
 class InputHandle:
-    """One submitted input: ``accepted`` is what admission answered, ``outcome()`` how it ended."""
+    """One submitted input: ``await handle.accepted`` for what admission answers, ``await handle.outcome()`` for how it
+    ends.
+    """
 
     def __init__(
         self,
         input_id: InputId,
-        accepted: AcceptOutcome,
-        wait: Callable[[InputId], Coroutine[Any, Any, InputOutcome]],
+        answer: asyncio.Future[Admitted],
+        wait: Callable[[AcceptOutcome], Coroutine[Any, Any, InputOutcome]],
     ) -> None:
-        self.input_id = input_id
-        self.accepted = accepted
+        self._submitted_id = input_id
+        self._answer = answer
         self._wait = wait
+
+    @property
+    def input_id(self) -> InputId:
+        """Its id; once it is found to be a retry of one that came before under another id, the id of that one."""
+        answer = self._answer.result() if self._answer.done() else None
+        return answer.existing_id if isinstance(answer, Deduplicated) else self._submitted_id
+
+    @property
+    def accepted(self) -> Acceptance:
+        """What admission answers: ``Accepted`` when the input is durable, ``Deduplicated``, or ``Rejected``."""
+        return Acceptance(self._answer)
 
     async def outcome(self, timeout: float | None = None) -> InputOutcome:  # noqa: ASYNC109 - it bounds waiting, not work
         """How the input ended. Running out of ``timeout`` seconds raises ``WaitTimedOut`` and cancels nothing.
 
         A coalesced input is followed to the end of the one that took it in. Cancelling the caller cancels nothing
-        either.
+        either. Raises ``InputRejected`` where the input was refused; ``WaitFailed`` where its admission failed.
         """
-        if isinstance(self.accepted, Accepted) and self.accepted.record.is_terminal:
-            return Completed(self.input_id)  # consumed on accept; an ephemeral one is forgotten by now
         try:
             async with asyncio.timeout(timeout):
-                return await self._wait(self.input_id)
+                return await self._outcome()
         except TimeoutError:
             raise WaitTimedOut(self.input_id, timeout or 0.0) from None
+
+    async def _outcome(self) -> InputOutcome:
+        try:
+            answer = await self.accepted
+        except HoldstateError as error:
+            return WaitFailed(self.input_id, error)
+        if isinstance(answer, Rejected):
+            raise InputRejected(answer)
+        if isinstance(answer, Accepted) and answer.record.is_terminal:
+            return Completed(self.input_id)  # consumed on accept; an ephemeral one is forgotten by now
+        return await self._wait(answer)
 
 
 def outcome_of(record: InputRecord, result: bytes | None) -> InputOutcome | InputId:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, final
-
-from attrs import define
+from contextvars import copy_context
+from typing import Any, TypeVar, final
 
 from ..spec.errors import HoldstateError, TransitionRefused
 from ..spec.vocabulary import RuntimeState
@@ -21,39 +20,20 @@ from .delta import Delta
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
 from .errors import DriverClosed, ServiceClosed, StoreCorruption, StoreError, StoreTooNew
-from .executor import Executor
+from .executor import Executor, ExecutorHangs
 from .handles import Waiters
+from .ids import InputId
 from .observation import Observation
-from .records import RuntimeRecord
+from .open_runtime import EndListener, OpenRuntime
+from .records import InputRecord, RuntimeRecord
 from .service_settings import ServiceSettings
-from .status import Tally
 from .store import RuntimeStore
 from .worker import FINISHED, STORE_RETRY_SECONDS, RuntimeWorker
 
+T = TypeVar("T")
+
 PAGE = 1000
 """How many runtimes are listed at once when the backlog is looked for."""
-
-
-@define(eq=False)
-class OpenRuntime:
-    """One runtime of the service: its driver, who waits, its worker, and what it counts."""
-
-    driver: PersistentRuntimeDriver
-    waiters: Waiters
-    worker: RuntimeWorker | None
-    tally: Tally
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it has something that is lost, or late, when it is closed."""
-        return bool(self.driver.image.bodies) or (self.worker is not None and self.worker.is_busy)
-
-    def kick(self) -> None:
-        """Start the worker if the runtime asked for it."""
-        if self.worker is not None:
-            wake, process = self.driver.take_wake_requested(), self.driver.take_process_requested()
-            if wake or process:
-                self.worker.kick()
 
 
 @final
@@ -81,6 +61,11 @@ class RuntimePool:
         self._room = asyncio.Event()
         self._resuming: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._context = copy_context()
+        self._listeners: list[EndListener] = []
+        self.failure: Exception | None = None
+        """What ended the service, with ``stop_on_failure``."""
+        self.has_failed = asyncio.Event()
 
     def __contains__(self, runtime_id: str) -> bool:
         return runtime_id in self._open
@@ -98,7 +83,11 @@ class RuntimePool:
     def check_open(self) -> None:
         """Raise ``ServiceClosed`` once ``close`` has begun."""
         if self._closing is not None:
-            raise ServiceClosed
+            raise ServiceClosed from self.failure
+
+    def listen(self, listener: EndListener) -> None:
+        """Call ``listener`` for every input that ends, after its commit."""
+        self._listeners.append(listener)
 
     # -- one runtime -----------------------------------------------------------------------------------------------
 
@@ -117,27 +106,91 @@ class RuntimePool:
                 entry.driver.when_settled(lambda: self._unpin(runtime_id))
             raise
         except HoldstateError as error:
-            self._heard(runtime_id, entry, error)
-            if self._closing is not None and isinstance(error, DriverClosed):
-                raise ServiceClosed from error
+            told = self._heard(runtime_id, entry, error)
+            if told is not error:
+                raise told from error
             raise
         finally:
             self._unpin(runtime_id)
 
-    def _heard(self, runtime_id: str, entry: OpenRuntime | None, error: HoldstateError) -> None:
+    def hold(self, entry: OpenRuntime, call: asyncio.Future[object], settle: Callable[[object], None]) -> None:
+        """Keep the runtime open until ``call`` on its driver is answered; ``settle`` gets the answer, or the error that
+        a caller would be told.
+        """
+        runtime_id = entry.driver.runtime_id
+        self._pin(runtime_id)
+
+        def answered(done: asyncio.Future[object]) -> None:
+            error = done.exception()
+            told = self._heard(runtime_id, entry, error) if isinstance(error, HoldstateError) else error
+            settle(done.result() if told is None else told)
+            self._unpin(runtime_id)
+
+        call.add_done_callback(answered)
+
+    def _heard(self, runtime_id: str, entry: OpenRuntime | None, error: HoldstateError) -> HoldstateError:
+        """Draw the conclusions; returns what the caller is told."""
         if isinstance(error, StoreError):
             self.note(runtime_id, "the store failed", error)
         if entry is not None and isinstance(error, FINISHED):
             self._let_go(entry, error)
+        if self._closing is not None and isinstance(error, DriverClosed):
+            return ServiceClosed()
+        if isinstance(error, (StoreError, *FINISHED)):
+            self._failed(error)
+        return error
+
+    def _failed(self, error: Exception) -> None:
+        """With ``stop_on_failure`` the first failure ends the service: runs are called off, free of charge."""
+        if not self._settings.stop_on_failure or self.failure is not None:
+            return
+        self.failure = error
+        self.has_failed.set()
+        if self._closing is None:
+            self._closing = self._spawn(self._close(0.0))
+        else:
+            self._abort()
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task in the context in which the service was made, and not in that of whoever happens to need it first."""
+        return asyncio.get_running_loop().create_task(work, context=self._context.copy())
 
     def note(self, runtime_id: str, what: str, error: BaseException) -> None:
         """Log a problem and keep it for the status."""
         self._observed.note(runtime_id, what, error)
 
+    async def _read(
+        self,
+        runtime_id: str,
+        ask_driver: Callable[[PersistentRuntimeDriver], Awaitable[T]],
+        ask_store: Callable[[RuntimeStore], T],
+    ) -> T:
+        """From the open runtime, which knows ephemeral inputs too, else from the store, without opening it."""
+        if runtime_id not in self._open:
+            return ask_store(self._store)
+        async with self.use(runtime_id) as entry:
+            return await ask_driver(entry.driver)
+
+    async def input_record(self, runtime_id: str, input_id: InputId) -> InputRecord | None:
+        """The record of an input; nothing is opened for it."""
+        return await self._read(
+            runtime_id,
+            lambda driver: driver.input_record(input_id),
+            lambda store: store.load_input(runtime_id, input_id),
+        )
+
+    async def find(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the input under an idempotency key; nothing is opened for it."""
+        return await self._read(
+            runtime_id,
+            lambda driver: driver.find_by_key(key),
+            lambda store: store.find_by_key(runtime_id, key),
+        )
+
     async def _opened(self, runtime_id: str) -> OpenRuntime:
         task = self._opening.get(runtime_id)
         if task is None:
-            task = self._opening[runtime_id] = asyncio.create_task(self._do_open(runtime_id))
+            task = self._opening[runtime_id] = self._spawn(self._do_open(runtime_id))
             task.add_done_callback(lambda done: self._opening_ended(runtime_id, done))
         return await asyncio.shield(task)  # a caller who leaves does not stop it for the others
 
@@ -163,8 +216,20 @@ class RuntimePool:
         """Count, announce, tell those who wait, and wake; in this order, so that who waits finds it all done."""
         self._observed.committed(entry.driver, entry.tally, deltas)
         changes = (after for delta in deltas for _, after in delta.changes)
-        entry.waiters.ended(after for after in changes if after is not None and after.is_terminal)
+        ended = [after for after in changes if after is not None and after.is_terminal]
+        entry.waiters.ended(ended)
+        if ended:
+            entry.queue.has_room()
+        for listener in self._listeners:
+            self._tell(listener, entry.driver.runtime_id, ended)
         entry.kick()
+
+    def _tell(self, listener: EndListener, runtime_id: str, ended: Iterable[InputRecord]) -> None:
+        try:
+            for record in ended:
+                listener(runtime_id, record)
+        except Exception as error:  # noqa: BLE001 - user code, and the commit has happened
+            self.note(runtime_id, "a listener failed", error)
 
     def _worker(self, entry: OpenRuntime, executor: Executor) -> RuntimeWorker:
         runtime_id = entry.driver.runtime_id
@@ -173,13 +238,21 @@ class RuntimePool:
             self.note(runtime_id, what, error)
             if isinstance(error, FINISHED):
                 self._let_go(entry, error)
+            if not isinstance(error, ExecutorHangs):
+                self._failed(error)
+
+        def may_run() -> bool:
+            wanted = self._settings.may_run
+            return wanted is None or entry.queue.is_waited_for or wanted(runtime_id)
 
         return RuntimeWorker(
             entry.driver,
             executor,
             self._turns,
             settings=self._settings,
+            context=self._context,
             now=self._environment.now,
+            may_run=may_run,
             on_problem=heard,
             on_idle=lambda: self._settle(runtime_id),
         )
@@ -200,6 +273,7 @@ class RuntimePool:
             self._idle.pop(runtime_id, None)
             self._observed.closed(runtime_id)
         entry.waiters.fail(cause)
+        entry.queue.has_room()  # who waits for it goes on, and hears the cause
         if entry.worker is not None:
             entry.worker.abort("the runtime was taken over")
 
@@ -235,7 +309,7 @@ class RuntimePool:
     def resume(self) -> None:
         """Open every runtime in which work is left, by and by, as there is room among ``max_open``."""
         if self._executor is not None and self._resuming is None and self._closing is None:
-            self._resuming = asyncio.create_task(self._resume())
+            self._resuming = self._spawn(self._resume())
 
     async def _resume(self) -> None:
         last: str | None = None
@@ -249,6 +323,7 @@ class RuntimePool:
                 failures = 0
             except StoreError as error:
                 self.note(last or "", "the backlog cannot be read", error)
+                self._failed(error)
                 await asyncio.sleep(STORE_RETRY_SECONDS[min(failures, len(STORE_RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
@@ -275,7 +350,7 @@ class RuntimePool:
         once. Every call returns when all is closed; cancelling it does not stop the closing.
         """
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(patience))
+            self._closing = self._spawn(self._close(patience))
         else:
             self._abort()
         await asyncio.shield(self._closing)
@@ -287,6 +362,8 @@ class RuntimePool:
             beginning.append(self._resuming)
         if beginning:
             await asyncio.wait(beginning)
+        for entry in self:
+            entry.queue.has_room()  # there is none, but who waits for it hears that the service is closing
         for worker in self._workers():
             worker.pause()
         busy = [worker.task for worker in self._workers() if worker.task is not None]

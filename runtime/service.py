@@ -7,37 +7,32 @@ waits for it, while it runs or waits for a backoff; of the others the least rece
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Self, TypeVar, final
+from typing import Any, Self, final
 from uuid import UUID
 from weakref import finalize
 
-from attrs import evolve
-
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import EventCode, InputState, RuntimeControl, RuntimeState
-from .admission import deduplicated
-from .admitting import Prepared, prepare_input
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
-from .errors import EventLogOff, InputRejected, InvalidInput, UnknownInput
+from .errors import EventLogOff, InvalidInput, UnknownInput
 from .events import EventEnvelope
 from .executor import Executor, tell
 from .handles import Ending, InputHandle, InputOutcome, WaitFailed, outcome_of
-from .ids import InputId, RunId, check_runtime_id
+from .ids import InputId, RunId
 from .inputs import Input
 from .observation import Observation
-from .outcomes import AcceptOutcome, CancelOutcome, Deduplicated, EndReport, RecoveryReport, Rejected, RetireReport
+from .open_runtime import EndListener
+from .outcomes import Accepted, AcceptOutcome, CancelOutcome, Deduplicated, EndReport, RecoveryReport, RetireReport
 from .pool import RuntimePool
 from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
-from .rejections import RejectionCode
+from .service_intake import Intake
 from .service_settings import ServiceSettings
 from .status import ServiceStatus, Sources, status_of
 from .store import ResultRef, RuntimeStore
 from .subscriptions import Subscription
-
-T = TypeVar("T")
 
 
 @final
@@ -63,6 +58,7 @@ class RuntimeService:
         self._now = environment.now
         self._observed = Observation(store, self._settings, environment.now)
         self._pool = RuntimePool(store, executor, self._settings, environment, self._observed)
+        self._intake = Intake(self._pool, self._observed, self._settings)
 
     async def __aenter__(self) -> Self:
         """Go on with the work that a service before this one left (``ServiceSettings.resume_backlog``)."""
@@ -93,60 +89,40 @@ class RuntimeService:
         Where the service has taken on too much, the answer is ``Rejected`` (overloaded) with a retry hint; a retry of
         what was admitted before is ``Deduplicated`` even then.
         """
-        outcome = await self._admit(runtime_id, given)
-        if isinstance(outcome, Rejected) and self._observed.telemetry is not None:
-            self._observed.telemetry.refused(outcome)
-        return outcome
+        return await self._intake.ingest(runtime_id, given)
 
-    async def submit(self, runtime_id: str, given: Input) -> InputHandle:
-        """Admit an input and keep a handle on it: what admission answered, and how the input ends.
+    async def submit(self, runtime_id: str, given: Input, *, wait_for_room: bool = False) -> InputHandle:
+        """Queue an input for its commit and return a handle on it: what admission answers, and how the input ends.
 
-        A caller who comes back with the same id or key gets a handle on the input that was admitted first, also after a
-        crash. Raises ``InputRejected`` where there is nothing to wait for.
+        Inputs that one task submits to a runtime are admitted in that order, many in one commit. With ``wait_for_room``
+        it waits where the answer would be ``Rejected`` (overloaded), first come first served. A caller who comes back
+        with the same id or key gets a handle on the input that was admitted first, also after a crash. Raises
+        ``InputRejected`` for what is no input at all, and where the runtime cannot be opened what ``open`` raises.
         """
-        accepted = await self.ingest(runtime_id, given)
-        if isinstance(accepted, Rejected):
-            raise InputRejected(accepted)
-        input_id = accepted.existing_id if isinstance(accepted, Deduplicated) else accepted.input_id
-        entry = self._pool.get(runtime_id)
-        if entry is None or input_id not in entry.driver.image.bodies:
-            return InputHandle(input_id, accepted, lambda waited: self.wait(runtime_id, waited))
-        watched = entry.waiters.future(input_id)  # an ephemeral input is forgotten when it ends: listen from here on
-        handle = InputHandle(input_id, accepted, lambda waited: self._wait(runtime_id, waited, watched))
-        finalize(handle, entry.waiters.forget, watched)
+        submission = await self._intake.submit(runtime_id, given, wait_for_room=wait_for_room)
+
+        def wait(answer: AcceptOutcome) -> Coroutine[Any, Any, InputOutcome]:
+            return self._wait_for(runtime_id, answer, submission.ending)
+
+        handle = InputHandle(given.header.id, submission.answer, wait)
+        if submission.entry is not None and submission.ending is not None:
+            finalize(handle, submission.entry.waiters.forget, submission.ending)
         return handle
 
-    async def _admit(self, runtime_id: str, given: Input) -> AcceptOutcome:
-        self._pool.check_open()
-        check_runtime_id(runtime_id)
-        if self._observed.telemetry is not None:
-            given = self._observed.telemetry.stamped(given)
-        prepared = prepare_input(given, self._settings.runtime.limits)
-        if isinstance(prepared, Rejected):
-            return prepared
-        input_id, load = prepared.input.header.id, self._observed.load
-        size_bytes = len(prepared.body) + sum(len(content) for _, content in prepared.blobs)
-        if not load.reserve(runtime_id, input_id, size_bytes):
-            return await self._turn_away(runtime_id, prepared)
-        try:
-            async with self._pool.use(runtime_id) as entry:
-                outcome = await entry.driver.accept_prepared(prepared)
-        finally:
-            load.release(runtime_id, input_id)
-        if isinstance(outcome, Rejected) and outcome.code is RejectionCode.OVERLOADED:
-            return evolve(outcome, retry_after_seconds=load.retry_after())
-        return outcome
+    async def wake(self, runtime_id: str) -> None:
+        """Work off what is queued in this runtime, also what wakes nobody by itself or what ``may_run`` held back."""
+        async with self._pool.use(runtime_id) as entry:
+            entry.wake()
 
-    async def _turn_away(self, runtime_id: str, prepared: Prepared) -> AcceptOutcome:
-        """There is no room. Nothing is opened; who comes again still hears what became of the first try (C8)."""
-        self._observed.gauge.refresh()
-        header = prepared.input.header
-        existing = await self.input_record(runtime_id, header.id)
-        if existing is None and header.idempotency_key is not None:
-            existing = await self.find(runtime_id, header.idempotency_key)
-        if existing is not None:
-            return deduplicated(header.id, prepared.fingerprint, existing)
-        return self._observed.load.refusal(header.id)
+    async def _wait_for(
+        self, runtime_id: str, answer: AcceptOutcome, ending: asyncio.Future[Ending] | None
+    ) -> InputOutcome:
+        """How an input ends that was admitted, now or before."""
+        if isinstance(answer, Accepted):
+            return await self._wait(runtime_id, answer.input_id, ending)
+        assert isinstance(answer, Deduplicated), answer
+        was_active = answer.terminal_outcome is None  # when its admission was answered, so that its end was heard of
+        return await self._wait(runtime_id, answer.existing_id, ending if was_active else None)
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
         """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
@@ -256,6 +232,18 @@ class RuntimeService:
         self._pool.check_open()
         return self._observed.hub.subscribe(runtime_id, codes, buffer)
 
+    def listen(self, listener: EndListener) -> None:
+        """Call ``listener(runtime_id, record)`` for every input that ends from now on, after its commit, in order, and
+        without loss. It must return at once; what it raises is logged.
+        """
+        self._pool.listen(listener)
+
+    async def failure(self) -> Exception:
+        """Waits for what ends the service (``ServiceSettings.stop_on_failure``), and returns it."""
+        await self._pool.has_failed.wait()
+        assert self._pool.failure is not None
+        return self._pool.failure
+
     async def publish_event(self, runtime_id: str, envelope: EventEnvelope) -> None:
         """Hand an event from outside to the runtime and to its subscribers. It is stored nowhere."""
         if envelope.runtime_id != runtime_id:
@@ -308,19 +296,11 @@ class RuntimeService:
 
     async def input_record(self, runtime_id: str, input_id: InputId) -> InputRecord | None:
         """The whole record of an input, active or ended."""
-        return await self._read(
-            runtime_id,
-            lambda driver: driver.input_record(input_id),
-            lambda store: store.load_input(runtime_id, input_id),
-        )
+        return await self._pool.input_record(runtime_id, input_id)
 
     async def find(self, runtime_id: str, key: str) -> InputRecord | None:
         """The record of the input that was admitted under an idempotency key (C7)."""
-        return await self._read(
-            runtime_id,
-            lambda driver: driver.find_by_key(key),
-            lambda store: store.find_by_key(runtime_id, key),
-        )
+        return await self._pool.find(runtime_id, key)
 
     async def input_result(self, runtime_id: str, input_id: InputId) -> bytes | None:
         """The result of the run that consumed the input, if it gave one."""
@@ -339,15 +319,3 @@ class RuntimeService:
     async def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Every known runtime by id, open or not, at most ``limit`` after ``after``."""
         return self._store.list_runtimes(after=after, limit=limit)
-
-    async def _read(
-        self,
-        runtime_id: str,
-        ask_driver: Callable[[PersistentRuntimeDriver], Awaitable[T]],
-        ask_store: Callable[[RuntimeStore], T],
-    ) -> T:
-        """From the open runtime, which knows ephemeral inputs too, else from the store, without opening it."""
-        if runtime_id not in self._pool:
-            return ask_store(self._store)
-        async with self._pool.use(runtime_id) as entry:
-            return await ask_driver(entry.driver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 from attrs import field, frozen, validators
@@ -23,6 +24,10 @@ class ServiceSettings:
 
     Beyond ``max_active_total`` inputs that have not ended, or ``max_queued_bytes`` of their payloads and images, inputs
     are rejected as overloaded. A run under way for more than ``overdue_seconds`` shows as overdue in the status.
+
+    ``may_run`` is asked before each run with the id of its runtime; where it says no, the work stays queued until
+    ``RuntimeService.wake``. With ``stop_on_failure`` the service tries nothing again: the first failure of the store,
+    or the first runtime that somebody else opened, closes it (``RuntimeService.failure``).
     """
 
     runtime: RuntimeSettings = field(factory=RuntimeSettings)
@@ -35,3 +40,5 @@ class ServiceSettings:
     max_active_total: int = field(default=1_000_000, validator=validators.ge(1))
     max_queued_bytes: int = field(default=1024 * MIB, validator=validators.ge(1))
     overdue_seconds: float = field(default=300.0, validator=validators.gt(0.0))
+    may_run: Callable[[str], bool] | None = None
+    stop_on_failure: bool = False

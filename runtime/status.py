@@ -21,7 +21,7 @@ from .store import RuntimeStore, StoreStats
 
 if TYPE_CHECKING:
     from .backpressure import Load
-    from .pool import OpenRuntime
+    from .open_runtime import OpenRuntime
 
 STATS_SECONDS = 1.0
 """How old the store's counters may be before they are read again."""
@@ -61,7 +61,7 @@ class ServiceStatus:
     no work under way. ``cause`` is the first of the problems that last, ``since`` when it began.
 
     ``active_inputs`` and ``queued_bytes`` are what backpressure goes by, closed runtimes included. ``parked`` runtimes
-    wait for a backoff. ``store`` was read ``store_age_seconds`` ago.
+    wait for a backoff, or because their executor said ``TryLater``. ``store`` was read ``store_age_seconds`` ago.
     """
 
     state: ServiceState
@@ -233,7 +233,7 @@ def status_of(sources: Sources, at: datetime) -> ServiceStatus:
     inputs: Counter[InputState] = Counter()
     for entry in entries:
         inputs.update(entry.tally.inputs)
-    waiting = {entry.driver.runtime_id: due for entry in entries if (due := _waits_until(entry)) is not None}
+    waiting = {entry.driver.runtime_id: due for entry in entries if (due := _waits_until(entry, at)) is not None}
     overdue = _overdue(entries, waiting, at, sources.overdue_seconds)
     state, cause, since = _judge(sources, overdue, at)
     oldest = min(
@@ -291,11 +291,14 @@ def _overdue(
     return tuple(sorted(found, key=lambda each: each.since))
 
 
-def _waits_until(entry: OpenRuntime) -> datetime | None:
-    """When the work of a runtime goes on that waits for a backoff; None while it runs, or where nobody would work."""
+def _waits_until(entry: OpenRuntime, at: datetime) -> datetime | None:
+    """When the work of a runtime goes on that waits for a backoff, or was put off by its executor; None while it runs,
+    or where nobody would work.
+    """
     if entry.worker is None or entry.tally.run_id is not None or entry.driver.image.runtime.is_terminal:
         return None
-    return next_due(entry.driver.image)
+    held = entry.worker.held_seconds
+    return at + timedelta(seconds=held) if held > 0 else next_due(entry.driver.image)
 
 
 def _oldest_queued(image: RuntimeImage) -> datetime | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import Context
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, final
@@ -19,9 +20,7 @@ from ..spec.errors import TransitionRefused
 from ..spec.vocabulary import RuntimeState
 from .driver import PersistentRuntimeDriver
 from .errors import DriverClosed, Fenced, RunNotCurrent, StoreClosed, StoreError, StoreForked, StoreLost
-from .executor import ActiveRun, Executor, ExecutorFailed, ExecutorHangs, executed
-from .ids import RunId
-from .outcomes import RunOutput
+from .executor import ActiveRun, Executor, ExecutorFailed, ExecutorHangs, PutOff, Verdict, executed
 from .service_settings import ServiceSettings
 
 STORE_RETRY_SECONDS: Final = (0.05, 0.2, 1.0, 5.0)
@@ -33,6 +32,9 @@ WAKE_DELAY_SECONDS: Final = 0.001
 FINISHED: Final = (Fenced, DriverClosed, StoreClosed, StoreForked, StoreLost)
 """What a driver never comes back from: it has to be opened anew, or its store has."""
 
+TIMEOUT: Final = "timeout"
+"""Why a run was called off that took longer than ``ServiceSettings.run_timeout``."""
+
 End = Callable[[], Awaitable[object]]
 
 
@@ -41,8 +43,9 @@ class RuntimeWorker:
     """Works one runtime off with one executor.
 
     ``turns`` bounds how many runs the service has under way at once, first come first served, a run each, so that no
-    runtime starves. ``on_problem`` hears of what is tried again, and of what ends the worker; ``on_idle`` of each time
-    it has nothing more to do for now.
+    runtime starves. ``may_run`` is asked before each run; where it says no, the work waits for the next ``kick``.
+    ``on_problem`` hears of what is tried again, and of what ends the worker; ``on_idle`` of each time it has nothing
+    more to do for now. Its tasks run in copies of ``context``, whoever kicked it.
 
     An executor that ignores its cancellation for ``hang_seconds`` is left behind: its run ends without it, its later
     boundaries are refused (``RunNotCurrent``), its turn is given back, and the runtime goes on. So a run and its next
@@ -56,7 +59,9 @@ class RuntimeWorker:
         turns: AbstractAsyncContextManager[object],
         *,
         settings: ServiceSettings,
+        context: Context,
         now: Callable[[], datetime],
+        may_run: Callable[[], bool],
         on_problem: Callable[[str, Exception], None],
         on_idle: Callable[[], None],
     ) -> None:
@@ -67,7 +72,9 @@ class RuntimeWorker:
         self._executor = executor
         self._turns = turns
         self._settings = settings
+        self._context = context
         self._now = now
+        self._may_run = may_run
         self._on_problem = on_problem
         self._on_idle = on_idle
         self._look_again = False
@@ -76,8 +83,10 @@ class RuntimeWorker:
         self._is_beginning = False
         self._is_called_off = False
         self._failures = 0
+        self._store_failures = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._left_behind: set[asyncio.Task[RunOutput | ExecutorFailed]] = set()
+        self._held_until: float | None = None
+        self._left_behind: set[asyncio.Task[Verdict]] = set()
 
     @property
     def is_busy(self) -> bool:
@@ -89,6 +98,13 @@ class RuntimeWorker:
         """How many executors still work on runs that were taken from them."""
         return len(self._left_behind)
 
+    @property
+    def held_seconds(self) -> float:
+        """For how long it begins no run, because its executor asked for that (``TryLater``)."""
+        if self._held_until is None:
+            return 0.0
+        return max(self._held_until - asyncio.get_running_loop().time(), 0.0)
+
     def kick(self) -> None:
         """There may be something to do."""
         if self._is_paused:
@@ -96,7 +112,7 @@ class RuntimeWorker:
         self._look_again = True
         self._stop_timer()
         if self.task is None:
-            self.task = asyncio.get_running_loop().create_task(self._work())
+            self.task = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
 
     def interrupt(self, reason: str) -> bool:
         """Call the current run off, free of charge; False where there is none, or its executor has ended already."""
@@ -132,9 +148,13 @@ class RuntimeWorker:
 
     async def _look(self) -> None:
         """One turn: a run, or a note of when to look again."""
+        held = self.held_seconds
+        if held > 0:
+            self._sleep(held)
+            return
         try:
             async with self._turns:
-                if self._is_paused:
+                if self._is_paused or not self._may_run():
                     return
                 if await self._run_once():
                     self._look_again = True
@@ -152,7 +172,7 @@ class RuntimeWorker:
             self._on_problem("the runtime cannot go on here", error)
             return
         self._on_problem("the work of the runtime is held up", error)
-        self._sleep(STORE_RETRY_SECONDS[min(self._failures, len(STORE_RETRY_SECONDS) - 1)])
+        self._sleep(_retry_seconds(self._failures))
         self._failures += 1
 
     def _sleep(self, seconds: float) -> None:
@@ -176,11 +196,22 @@ class RuntimeWorker:
         if active is None:
             return False
         if self._is_called_off or self._gave_up.is_set():
-            end: End = partial(self.driver.cancel_run, active.run_id)
-        else:
-            end = await self._apply(active)
-        await self._commit(end)
+            await self._commit(partial(self.driver.cancel_run, active.run_id))
+            return True
+        verdict = await self._apply(active)
+        await self._commit(self._end_of(active, verdict))
+        self._hold(verdict)
         return True
+
+    def _hold(self, verdict: Verdict | None) -> None:
+        """Begin no run for a while, where the executor asked for that or met a failure of the store."""
+        cause = verdict.cause if isinstance(verdict, PutOff) else None
+        self._store_failures = 0 if cause is None else self._store_failures + 1
+        if cause is not None:
+            self._on_problem("a run was called off", cause)
+        if isinstance(verdict, PutOff):
+            seconds = verdict.seconds if cause is None else _retry_seconds(self._store_failures - 1)
+            self._held_until = asyncio.get_running_loop().time() + seconds
 
     async def _begin(self) -> ActiveRun | None:
         try:
@@ -197,8 +228,8 @@ class RuntimeWorker:
             raise
         return ActiveRun(run, self.driver, snapshot)
 
-    async def _apply(self, active: ActiveRun) -> End:
-        """Let the executor work; returns how its run is to end."""
+    async def _apply(self, active: ActiveRun) -> Verdict | None:
+        """Let the executor work; returns what came of it, None where the run was called off."""
         task = asyncio.create_task(executed(self._executor, active))
         self.active = active
         try:
@@ -206,17 +237,17 @@ class RuntimeWorker:
             timeout = self._settings.run_timeout
             await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                return self._end_of(active.run_id, task)
+                return ExecutorFailed("CancelledError") if task.cancelled() else task.result()
             if active.token.is_cancelled:
                 await self._leave(task)
-                return partial(self.driver.cancel_run, active.run_id)
-            active.token.cancel("timeout")
+                return None
+            active.token.cancel(TIMEOUT)
             await self._leave(task)
-            return partial(self.driver.fail_run, active.run_id, f"the run took longer than {timeout} s")
+            return ExecutorFailed(f"timed out after {timeout:g} s")
         finally:
             self.active = None
 
-    async def _leave(self, task: asyncio.Task[RunOutput | ExecutorFailed]) -> None:
+    async def _leave(self, task: asyncio.Task[Verdict]) -> None:
         """Cancel the executor and give it a moment; one that does not end is left behind."""
         task.cancel()
         _, hanging = await asyncio.wait({task}, timeout=self._settings.hang_seconds)
@@ -225,12 +256,15 @@ class RuntimeWorker:
             task.add_done_callback(self._left_behind.discard)
             self._on_problem("an executor was left behind", ExecutorHangs(self._settings.hang_seconds))
 
-    def _end_of(self, run_id: RunId, task: asyncio.Task[RunOutput | ExecutorFailed]) -> End:
-        outcome = ExecutorFailed("CancelledError") if task.cancelled() else task.result()
-        if isinstance(outcome, ExecutorFailed):
-            recoverable = not outcome.is_permanent
-            return partial(self.driver.fail_run, run_id, outcome.problem, recoverable=recoverable)
-        return partial(self.driver.complete_run, run_id, outcome)
+    def _end_of(self, active: ActiveRun, verdict: Verdict | None) -> End:
+        """How the run is to end in the store."""
+        match verdict:
+            case None | PutOff():
+                return partial(self.driver.cancel_run, active.run_id)
+            case ExecutorFailed(problem=problem, is_permanent=is_permanent):
+                return partial(self.driver.fail_run, active.run_id, problem, recoverable=not is_permanent)
+            case output:
+                return partial(self.driver.complete_run, active.run_id, output)
 
     async def _commit(self, end: End) -> None:
         """Commit the end of a run, again and again while the store fails: the work is done and must not be repeated."""
@@ -246,6 +280,11 @@ class RuntimeWorker:
                     raise
                 self._on_problem("the end of a run could not be stored yet", error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(STORE_RETRY_SECONDS[min(failures, len(STORE_RETRY_SECONDS) - 1)]):
+                async with asyncio.timeout(_retry_seconds(failures)):
                     await self._gave_up.wait()
             failures += 1
+
+
+def _retry_seconds(failures: int) -> float:
+    """How long to wait after so many failures before the last one."""
+    return STORE_RETRY_SECONDS[min(failures, len(STORE_RETRY_SECONDS) - 1)]

@@ -26,6 +26,9 @@ TERM_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 2.0
 """How long the output is read after the command ended, if something that left its process group holds it open."""
 
+KILL_SECONDS: Final = 5.0
+"""How long a process group may take to be gone after SIGKILL."""
+
 # Its stdin ends when we end, whatever ended us: then it kills the groups that are still there. A death signal
 # (PR_SET_PDEATHSIG) would reach the shell only, not what the shell started, and only on Linux.
 _GUARD: Final = """
@@ -150,6 +153,11 @@ class ExecHandler:
             return Later()
         ended = f"killed by {_name(-code)}" if code is not None and code < 0 else f"exit {code}"
         return Failed(short_error(f"{ended}: {process.error}" if process.error else ended))
+
+    @property
+    def end_seconds(self) -> float:
+        """All that ``handle`` waits for after a cancellation, and time for a busy machine to kill a process group."""
+        return TERM_SECONDS + DRAIN_SECONDS + KILL_SECONDS
 
     def hurry(self) -> None:
         """Leave out SIGTERM and its delay."""

@@ -16,13 +16,16 @@ from typing import Any, Final, Protocol, TypeAlias, cast, final
 import msgspec
 from attrs import frozen
 
-from ..runtime.executor import PermanentFailure
+from ..runtime.executor import PermanentFailure, TransientFailure, TryLater
 from ..runtime.outcomes import Run, RunOutput
 from ..spec.errors import HoldstateError
 from .output import sentence_of
 
 ERROR_BYTES: Final = 4096
 """How much of an error is kept with an input."""
+
+CLEAN_UP_SECONDS: Final = 10.0
+"""How long an async function may take to end when it is cancelled; then its run ends without it."""
 
 
 @final
@@ -51,7 +54,9 @@ class Done:
 @final
 @frozen
 class Later:
-    """Not now, and free of charge."""
+    """Not now, and free of charge: again after so many seconds, or after ``--retry-delay``."""
+
+    seconds: float | None = None
 
 
 @final
@@ -73,6 +78,11 @@ class Handler(Protocol):
 
     async def handle(self, run: Run) -> Verdict:
         """Work one run off. Raises nothing but ``asyncio.CancelledError`` and ``OSError``."""
+        ...
+
+    @property
+    def end_seconds(self) -> float:
+        """How long ``handle`` may take to end when it is cancelled."""
         ...
 
     def hurry(self) -> None:
@@ -140,12 +150,8 @@ class FunctionHandler:
             if task is not None and task.cancelling():
                 raise
             return Failed("the handler cancelled itself")
-        except TryAgainLater:
-            return Later()
-        except PermanentFailure as error:
-            return Failed(short_error(str(error) or "permanent failure"), recoverable=False)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is user code
-            return Failed(short_error(_told(error)))
+            return _verdict_on(error)
         return self._verdict(returned)
 
     def _verdict(self, returned: object) -> Verdict:
@@ -156,6 +162,11 @@ class FunctionHandler:
             return bounded(_result_bytes(returned), self._max_result_bytes)
         except (TypeError, ValueError, RecursionError) as error:
             return Failed(short_error(f"what the handler returned cannot be kept as a result: {error}"))
+
+    @property
+    def end_seconds(self) -> float:
+        """An async function may clean up for as long."""
+        return CLEAN_UP_SECONDS
 
     def hurry(self) -> None:
         """A function has nothing to hurry."""
@@ -172,6 +183,16 @@ def _result_bytes(returned: object) -> bytes | None:
     if isinstance(returned, str):
         return returned.encode()
     return msgspec.json.encode(returned)
+
+
+def _verdict_on(error: BaseException) -> Verdict:
+    if isinstance(error, TryAgainLater):
+        return Later()
+    if isinstance(error, TryLater):
+        return Later(error.seconds)
+    if isinstance(error, TransientFailure | PermanentFailure):
+        return Failed(short_error(error.problem) or "no reason given", isinstance(error, TransientFailure))
+    return Failed(short_error(_told(error)))
 
 
 def _told(error: BaseException) -> str:

@@ -1,36 +1,40 @@
-"""``holdstate run``: one task feeds lines into the store, workers work runtimes off, until all lines are answered.
+"""``holdstate run``: lines go into a ``RuntimeService``, and each is answered when its input ends.
 
-A runtime with work is in the ready queue, or waits for a timer (a backoff, a run that was put off), or one worker has
-it. The worker gives it one run and puts it back, so that runtimes take turns and no two runs of one are under way.
+The service opens the runtimes and works them off. What a job adds: it reads no further ahead than it may, lets only
+those runtimes run that owe it an answer, and tells what ended in the order in which it ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+import sys
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeVar, final
 
 from attrs import frozen
 
 from ..runtime.environment import RuntimeSettings
-from ..runtime.errors import NotReady
+from ..runtime.errors import NotReady, ServiceClosed
+from ..runtime.executor import ActiveRun
+from ..runtime.handles import InputHandle
 from ..runtime.ids import InputId
-from ..runtime.outcomes import Accepted, AcceptOutcome, Deduplicated, Rejected, Run
-from ..runtime.store import RuntimeStore
-from ..spec.errors import HoldstateError
-from .handlers import Done, Failed, Handler, Later, Verdict
+from ..runtime.outcomes import Accepted, Deduplicated
+from ..runtime.records import InputRecord
+from ..runtime.service import RuntimeService
+from ..runtime.service_settings import ServiceSettings
+from ..runtime.store import ResultRef, RuntimeStore
+from .handlers import Handler
 from .line_reader import LineReader, Source
-from .run_report import Report
-from .run_runtimes import OpenRuntime, Runtimes, Waiter
+from .run_executor import HandlerExecutor
+from .run_report import Report, Waiter
 from .run_source import BadLine, Line, LineRules, read_lines
 
 T = TypeVar("T")
 
-LONGEST_SLEEP_SECONDS: Final = 60.0
-"""A backoff is looked at again after this time, in case the clock was set meanwhile."""
+MAX_OPEN: Final = 256
+"""Runtimes that owe nothing are kept open up to this number: opening one costs a commit."""
 
 
 @final
@@ -51,23 +55,62 @@ class JobOptions:
 
 
 @final
+@frozen
+class Answer:
+    """An input that ended, and the lines that hear of it. ``was_known``: it had ended before they came."""
+
+    runtime_id: str
+    record: InputRecord
+    waiters: list[Waiter]
+    was_known: bool
+
+
+@final
 class Job:
     """One ``holdstate run``."""
 
     def __init__(self, store: RuntimeStore, handler: Handler, options: JobOptions, report: Report) -> None:
+        self._store = store
         self._handler = handler
         self._options = options
         self._report = report
         self._reader = LineReader(options.sources)
-        self._runtimes = Runtimes(store, options.settings)
-        self._ready: asyncio.Queue[OpenRuntime | None] = asyncio.Queue()
         self._window = min(options.read_ahead, options.settings.limits.max_active_inputs)
+        self._waiting: dict[tuple[str, InputId], list[Waiter]] = {}
+        self._admitted: Counter[str] = Counter()
         self._owed = 0
+        self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._progressed = asyncio.Event()
-        self._is_fed = False
+        self._broken: asyncio.Queue[OSError] = asyncio.Queue()
         self._bad: BadLine | None = None
         self._stop = asyncio.Event()
-        self._abort = asyncio.Event()
+        self._closings: list[asyncio.Task[None]] = []
+        executor = HandlerExecutor(
+            handler,
+            report,
+            self._place,
+            self._broken.put_nowait,
+            timeout=options.timeout,
+            retry_delay=options.retry_delay,
+        )
+        self._service = RuntimeService(store, executor, settings=self._service_settings())
+        self._service.listen(self._ended)
+
+    def _service_settings(self) -> ServiceSettings:
+        """Nobody else's work is touched, and a failure is told and not waited out."""
+        return ServiceSettings(
+            runtime=self._options.settings,
+            max_open=MAX_OPEN,
+            max_runs=self._options.concurrency,
+            run_timeout=self._options.timeout,
+            hang_seconds=self._handler.end_seconds,
+            drain_seconds=self._options.grace,
+            resume_backlog=False,
+            max_active_total=sys.maxsize,  # other jobs' inputs count there; ours are bounded by read_ahead
+            max_queued_bytes=sys.maxsize,
+            may_run=lambda runtime_id: self._admitted[runtime_id] > 0,
+            stop_on_failure=True,
+        )
 
     async def work(self) -> bool:
         """Answer every line. False when a signal parked the work before that.
@@ -78,28 +121,53 @@ class Job:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._feed())
-                for _ in range(self._options.concurrency):
-                    group.create_task(self._work())
+            await self._answer_every_line()
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
         finally:
+            self._close(0.0)
+            await asyncio.wait(self._closings)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
         if self._bad is not None and self._owed == 0:
             raise self._bad
         return not self._stop.is_set()
 
+    async def _answer_every_line(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            watching = [group.create_task(self._until_failure()), group.create_task(self._until_broken())]
+            answering = group.create_task(self._answer_all())
+            await self._feed()
+            while self._owed and not self._stop.is_set():
+                await self._progress()
+            if not self._closings:
+                self._close(self._options.grace)
+            await asyncio.wait(self._closings[:1])
+            self._answers.put_nowait(None)
+            await answering
+            for task in watching:
+                task.cancel()
+
+    async def _until_failure(self) -> None:
+        raise await self._service.failure()
+
+    async def _until_broken(self) -> None:
+        raise await self._broken.get()
+
     def _on_signal(self) -> None:
         if self._stop.is_set():
-            self._abort.set()
             self._handler.hurry()
+            self._close(0.0)
         else:
             self._report.stopping(self._options.grace)
+            if not self._closings:
+                self._close(self._options.grace)
         self._stop.set()
         self._progressed.set()
-        self._ready.put_nowait(None)
+
+    def _close(self, seconds: float) -> None:
+        """The first time runs have so many seconds to end, the second time none."""
+        self._closings.append(asyncio.get_running_loop().create_task(self._service.close(seconds)))
 
     # -- feeding ---------------------------------------------------------------------------------------------------
 
@@ -108,8 +176,6 @@ class Job:
             lines, bad = read_lines(raws, self._options.rules)
             await self._admit_all(lines)
             self._found_bad(bad)
-        self._is_fed = True
-        self._end_if_answered()
 
     def _is_bad(self) -> bool:
         return self._bad is not None
@@ -121,203 +187,136 @@ class Job:
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The outcome of ``work``; None when it was called off by a signal."""
         task = asyncio.create_task(work)
-        await _first_of(task, self._stop)
-        if task.done():
-            return task.result()
-        task.cancel()
-        return None
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            stopped.cancel()
 
     async def _admit_all(self, lines: Sequence[Line]) -> None:
         rest = list(lines)
         while rest and not self._is_bad() and not self._stop.is_set():
-            taken: list[tuple[OpenRuntime, Line]] = []
             # Refilled when half empty: so that lines are accepted in groups, one commit each.
             if self._owed <= self._window // 2:
-                taken = await self._fitting(rest[: self._window - self._owed])
-                rest = rest[len(taken) :]
-            if taken:
+                count = self._window - self._owed
+                taken, rest = rest[:count], rest[count:]
                 await self._admit(taken)
             else:
                 await self._progress()
 
     async def _progress(self) -> None:
         self._progressed.clear()
-        if not self._stop.is_set():  # a signal that came while runtimes were opened is not waited for again
+        if not self._stop.is_set():  # a signal that came meanwhile is not waited for again
             await self._progressed.wait()
 
-    async def _fitting(self, lines: Sequence[Line]) -> list[tuple[OpenRuntime, Line]]:
-        """The leading lines for which their runtimes have room. One without room is worked off until it has."""
-        names = dict.fromkeys(line.runtime_id for line in lines)
-        opened = dict(zip(names, await asyncio.gather(*map(self._runtimes.get, names)), strict=True))
-        most = self._options.settings.limits.max_active_inputs
-        taken: list[tuple[OpenRuntime, Line]] = []
-        for line in lines:
-            runtime = opened[line.runtime_id]
-            runtime.needs_room = runtime.active >= most
-            if runtime.needs_room:
-                self._schedule(runtime)
-                break
-            runtime.active += 1
-            taken.append((runtime, line))
-        return taken
+    async def _admit(self, lines: Sequence[Line]) -> None:
+        """Submit lines, each runtime's in order, and hear what became of them."""
+        self._owed += len(lines)
+        self._report.lines_taken(len(lines))
+        waiters = [Waiter(line) for line in lines]
+        by_runtime: dict[str, list[Waiter]] = {}
+        for waiter in waiters:
+            by_runtime.setdefault(waiter.line.runtime_id, []).append(waiter)
+        handles: dict[Waiter, InputHandle] = {}
+        async with asyncio.TaskGroup() as group:
+            for each in by_runtime.values():
+                group.create_task(self._submit(each, handles))
+        try:
+            for waiter in waiters:
+                if waiter in handles:
+                    await self._settle(waiter, handles[waiter])
+            # Only now is it known which runtimes have work: one that takes nothing may not begin a run either.
+            for runtime_id in by_runtime:
+                if self._admitted[runtime_id]:
+                    await self._service.wake(runtime_id)
+        except ServiceClosed:
+            return  # by a signal; where it was a failure, that one is told
 
-    async def _admit(self, taken: Sequence[tuple[OpenRuntime, Line]]) -> None:
-        # Entered before they are accepted: a worker may end an input before its acceptance is looked at here.
-        for runtime, line in taken:
-            runtime.waiting.setdefault(line.input.header.id, []).append(Waiter(line, deduplicated=False))
-        self._owed += len(taken)
-        self._report.lines_taken(len(taken))
-        calls = (runtime.driver.accept_input(line.input) for runtime, line in taken)
-        outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        for (runtime, line), outcome in zip(taken, outcomes, strict=True):
-            await self._admitted(runtime, line, outcome)
-        # Only now is it known which runtimes have work: one that takes nothing may not begin a run either.
-        for runtime, _ in taken:
-            self._schedule(runtime)
-        self._end_if_answered()
-        await self._runtimes.trim()
+    async def _submit(self, waiters: Iterable[Waiter], handles: dict[Waiter, InputHandle]) -> None:
+        for waiter in waiters:
+            line = waiter.line
+            try:
+                handle = await self._service.submit(line.runtime_id, line.input, wait_for_room=True)
+            except ServiceClosed:
+                return
+            handles[waiter] = handle
+            self._wait_for(line.input.header.id, waiter)  # before its commit: it may end in the same one
 
-    async def _admitted(self, runtime: OpenRuntime, line: Line, outcome: AcceptOutcome | BaseException) -> None:
+    async def _settle(self, waiter: Waiter, handle: InputHandle) -> None:
+        line = waiter.line
+        try:
+            outcome = await handle.accepted
+        except NotReady as refusal:
+            self._drop(line.input.header.id, waiter)
+            self._owed -= 1
+            self._found_bad(BadLine(line.source, line.number, str(refusal)))
+            return
         if isinstance(outcome, Accepted):
             self._report.tally.accepted += 1
-            ended = [outcome.input_id] if outcome.record.is_terminal else []
-            await self._answer_ended(runtime, [*outcome.replaced, *ended])
+            if waiter in self._waiting.get((line.runtime_id, outcome.input_id), ()):
+                self._confirm(waiter)
             return
-        runtime.active -= 1
-        _take_out(runtime, line)
+        self._drop(line.input.header.id, waiter)
         if isinstance(outcome, Deduplicated):
-            await self._found(runtime, line, outcome)
+            await self._found(waiter, outcome)
             return
         self._owed -= 1
-        if isinstance(outcome, Rejected):
-            problem = outcome.reason.removeprefix(f"{outcome.path}: ")
-            self._found_bad(BadLine(line.source, line.number, problem, path=outcome.path))
-        elif isinstance(outcome, NotReady):
-            self._found_bad(BadLine(line.source, line.number, str(outcome)))
-        else:
-            raise outcome
+        problem = outcome.reason.removeprefix(f"{outcome.path}: ")
+        self._found_bad(BadLine(line.source, line.number, problem, path=outcome.path))
 
-    async def _found(self, runtime: OpenRuntime, line: Line, outcome: Deduplicated) -> None:
+    async def _found(self, waiter: Waiter, outcome: Deduplicated) -> None:
         self._report.tally.deduplicated += 1
         self._report.tally.differing += not outcome.same_payload
-        record = await runtime.driver.input_record(outcome.existing_id)
-        if record is None or not record.is_terminal:
-            runtime.waiting.setdefault(outcome.existing_id, []).append(Waiter(line, deduplicated=True))
-            return
-        result = await runtime.driver.input_result(record.input_id)
-        self._report.ended_before(runtime.driver.runtime_id, record, result, line)
-        self._owed -= 1
+        waiter.deduplicated = True
+        runtime_id = waiter.line.runtime_id
+        self._wait_for(outcome.existing_id, waiter)  # before the look, so that no end is missed between the two
+        self._confirm(waiter)
+        record = await self._service.input_record(runtime_id, outcome.existing_id)
+        if record is not None and record.is_terminal and self._drop(outcome.existing_id, waiter):
+            self._admitted[runtime_id] -= 1
+            self._answers.put_nowait(Answer(runtime_id, record, [waiter], was_known=True))
 
-    # -- working ---------------------------------------------------------------------------------------------------
+    # -- who waits -------------------------------------------------------------------------------------------------
 
-    def _schedule(self, runtime: OpenRuntime, delay: float = 0.0) -> None:
-        if runtime.is_scheduled or not runtime.has_work:
-            return
-        runtime.is_scheduled = True
-        if delay > 0:
-            asyncio.get_running_loop().call_later(delay, self._ready.put_nowait, runtime)
-        else:
-            self._ready.put_nowait(runtime)
+    def _wait_for(self, input_id: InputId, waiter: Waiter) -> None:
+        self._waiting.setdefault((waiter.line.runtime_id, input_id), []).append(waiter)
 
-    def _end_if_answered(self) -> None:
-        if self._is_fed and self._owed == 0:
-            self._ready.put_nowait(None)
+    def _confirm(self, waiter: Waiter) -> None:
+        waiter.is_admitted = True
+        self._admitted[waiter.line.runtime_id] += 1
 
-    async def _work(self) -> None:
-        while (runtime := await self._ready.get()) is not None and not self._stop.is_set():
-            delay = await self._run_once(runtime)
-            runtime.is_scheduled = False
-            self._schedule(runtime, delay)
+    def _drop(self, input_id: InputId, waiter: Waiter) -> bool:
+        """Wait no more; False where its answer is on its way already."""
+        place = (waiter.line.runtime_id, input_id)
+        waiters = self._waiting.get(place, [])
+        if waiter not in waiters:
+            return False
+        waiters.remove(waiter)
+        if not waiters:
+            del self._waiting[place]
+        return True
+
+    def _ended(self, runtime_id: str, record: InputRecord) -> None:
+        """Told by the service after the commit, of inputs without a line too."""
+        waiters = self._waiting.pop((runtime_id, record.input_id), [])
+        self._admitted[runtime_id] -= sum(waiter.is_admitted for waiter in waiters)
+        self._answers.put_nowait(Answer(runtime_id, record, waiters, was_known=False))
+
+    async def _answer_all(self) -> None:
+        while (answer := await self._answers.get()) is not None:
+            ref = ResultRef.of(answer.record)
+            result = None if ref is None else self._store.load_result(answer.runtime_id, ref)
+            tell = self._report.ended_before if answer.was_known else self._report.ended
+            tell(answer.runtime_id, answer.record, result, answer.waiters)
+            self._owed -= len(answer.waiters)
             self._progressed.set()
-        self._ready.put_nowait(None)  # the end is for the other workers too
 
-    async def _run_once(self, runtime: OpenRuntime) -> float:
-        """Give a runtime one run; returns the seconds after which it can get the next."""
-        driver = runtime.driver
-        run = await driver.begin_run()
-        if run is None:
-            runtime.active = max(len(await driver.active_input_ids()), len(runtime.waiting))
-            due = await driver.next_due()
-            wait = 0.0 if due is None else (due - datetime.now(UTC)).total_seconds()
-            return min(max(wait, 0.001), LONGEST_SLEEP_SECONDS)
-        self._report.tally.runs += 1
-        try:
-            verdict = await self._execute(run)
-        except BaseException:
-            with suppress(HoldstateError):  # what ended us is told, and the next open rolls the run back
-                await driver.cancel_run(run)
-            raise
-        return await self._settle(runtime, run, verdict)
-
-    async def _settle(self, runtime: OpenRuntime, run: Run, verdict: Verdict | None) -> float:
-        driver = runtime.driver
-        if verdict is None or isinstance(verdict, Later):
-            self._report.tally.put_off += verdict is not None
-            await driver.cancel_run(run)
-            return self._options.retry_delay
-        if isinstance(verdict, Done):
-            await driver.complete_run(run, verdict.output)
-        else:
-            self._report.failed(driver.runtime_id, _place(runtime, run), run.attempt, verdict.error)
-            await driver.fail_run(run, verdict.error, recoverable=verdict.recoverable)
-        await self._answer_ended(runtime, run.input_ids)
-        self._end_if_answered()
-        return 0.0
-
-    async def _execute(self, run: Run) -> Verdict | None:
-        """The handler's verdict; None when a signal called the run off."""
-        if self._stop.is_set():
-            return None
-        task = asyncio.create_task(self._handle_in_time(run))
-        try:
-            await _first_of(task, self._stop)
-            await _first_of(task, self._abort, seconds=self._options.grace)
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-        return None if task.cancelled() else task.result()
-
-    async def _handle_in_time(self, run: Run) -> Verdict:
-        try:
-            async with asyncio.timeout(self._options.timeout):
-                return await self._handler.handle(run)
-        except TimeoutError:
-            return Failed(f"timed out after {self._options.timeout:g} s (--timeout)")
-
-    async def _answer_ended(self, runtime: OpenRuntime, input_ids: Sequence[InputId]) -> None:
-        for input_id in input_ids:
-            record = await runtime.driver.input_record(input_id)
-            if record is None or not record.is_terminal:
-                continue
-            result = await runtime.driver.input_result(input_id)
-            waiters = runtime.waiting.pop(input_id, [])
-            runtime.active -= 1
-            self._owed -= len(waiters)
-            self._report.ended(runtime.driver.runtime_id, record, result, waiters)
-
-
-def _take_out(runtime: OpenRuntime, line: Line) -> None:
-    waiters = runtime.waiting.pop(line.input.header.id, [])
-    rest = [waiter for waiter in waiters if waiter.line is not line]
-    if rest:
-        runtime.waiting[line.input.header.id] = rest
-
-
-def _place(runtime: OpenRuntime, run: Run) -> str:
-    waiters = [waiter for input_id in run.input_ids for waiter in runtime.waiting.get(input_id, ())]
-    first = f"{waiters[0].line.source}:{waiters[0].line.number}" if waiters else f"input {run.input_ids[0]}"
-    return first if len(run.input_ids) == 1 else f"{first} and {len(run.input_ids) - 1} more"
-
-
-async def _first_of(task: asyncio.Task[Any], signalled: asyncio.Event, *, seconds: float | None = None) -> None:
-    """Wait until ``task`` is done or the signal came, at most ``seconds``."""
-    waiter = asyncio.create_task(signalled.wait())
-    try:
-        if not task.done():
-            await asyncio.wait({task, waiter}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiter.cancel()
+    def _place(self, run: ActiveRun) -> str:
+        waiters = [waiter for each in run.input_ids for waiter in self._waiting.get((run.runtime_id, each), ())]
+        first = f"{waiters[0].line.source}:{waiters[0].line.number}" if waiters else f"input {run.input_ids[0]}"
+        return first if len(run.input_ids) == 1 else f"{first} and {len(run.input_ids) - 1} more"
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

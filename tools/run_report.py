@@ -16,7 +16,6 @@ from ..runtime.wire import to_wire
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import OutcomeKind
 from .output import OutputClosed, new_console, note, to_json, write_result
-from .run_runtimes import Waiter
 from .run_source import Line
 
 _SHOWN_CHARACTERS: Final = 300
@@ -28,6 +27,18 @@ class AnswersUnread(HoldstateError):
 
     def __init__(self) -> None:
         super().__init__("stdout was closed by its reader; run the same command again to go on where it stopped")
+
+
+@final
+@define(eq=False)
+class Waiter:
+    """A line that waits for its answer. ``deduplicated``: its input was there before it came; ``is_admitted``: that it
+    has an input is certain by now.
+    """
+
+    line: Line
+    deduplicated: bool = False
+    is_admitted: bool = False
 
 
 @final
@@ -89,10 +100,11 @@ class Report:
         for waiter in waiters:
             self._answer(answer(runtime_id, record, result, waiter.line, deduplicated=waiter.deduplicated))
 
-    def ended_before(self, runtime_id: str, record: InputRecord, result: bytes | None, line: Line) -> None:
+    def ended_before(self, runtime_id: str, record: InputRecord, result: bytes | None, waiters: list[Waiter]) -> None:
         """The input of a line had ended before this command, or before this line."""
-        self.tally.found_abandoned += record.outcome_kind is OutcomeKind.ABANDONED
-        self._answer(answer(runtime_id, record, result, line, deduplicated=True))
+        for waiter in waiters:
+            self.tally.found_abandoned += record.outcome_kind is OutcomeKind.ABANDONED
+            self._answer(answer(runtime_id, record, result, waiter.line, deduplicated=True))
 
     def _answer(self, told: dict[str, JSON]) -> None:
         _write(told)

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
         WrongLoop,
     )
     from .runtime.events import EventEnvelope
-    from .runtime.executor import ActiveRun, CancellationToken, Executor, PermanentFailure
-    from .runtime.handles import Abandoned, Completed, InputHandle, InputOutcome, Superseded, WaitFailed
+    from .runtime.executor import ActiveRun, CancellationToken, Executor, PermanentFailure, TransientFailure, TryLater
+    from .runtime.handles import Abandoned, Acceptance, Completed, InputHandle, InputOutcome, Superseded, WaitFailed
     from .runtime.headers import TraceContext
     from .runtime.ids import InputId, RunId
     from .runtime.inputs import (
@@ -157,6 +157,7 @@ __all__ = [
     "RUNTIME_STATE",
     "AbandonReason",
     "Abandoned",
+    "Acceptance",
     "Accepted",
     "ActiveRun",
     "Admission",
@@ -288,9 +289,11 @@ __all__ = [
     "TerminalOutcome",
     "TextBlock",
     "TraceContext",
+    "TransientFailure",
     "Transition",
     "TransitionRefused",
     "TransitionTable",
+    "TryLater",
     "TurnMetadata",
     "Unknown",
     "UnknownInput",
@@ -313,6 +316,7 @@ _MODULES = {
     "RUNTIME_STATE": "spec.runtime_state",
     "AbandonReason": "spec.vocabulary",
     "Abandoned": "runtime.handles",
+    "Acceptance": "runtime.handles",
     "Accepted": "runtime.outcomes",
     "ActiveRun": "runtime.executor",
     "Admission": "runtime.records",
@@ -444,9 +448,11 @@ _MODULES = {
     "TerminalOutcome": "runtime.records",
     "TextBlock": "runtime.inputs",
     "TraceContext": "runtime.headers",
+    "TransientFailure": "runtime.executor",
     "Transition": "spec.machine",
     "TransitionRefused": "spec.errors",
     "TransitionTable": "spec.table",
+    "TryLater": "runtime.executor",
     "TurnMetadata": "runtime.inputs",
     "Unknown": "runtime.outcomes",
     "UnknownInput": "runtime.errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import threading
@@ -9,14 +10,25 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from attrs import Factory, define, frozen
 
-from holdstate import InputFilter, InputRecord, InputState, LmdbStore, RunBoundaryReceipt, RunId
+from holdstate import (
+    InputFilter,
+    InputRecord,
+    InputState,
+    LmdbStore,
+    MemoryStore,
+    RunBoundaryReceipt,
+    RunId,
+    RuntimeService,
+)
 
-from .programs import DEADLINE_SECONDS
+from ..faults import FaultyStore, Plan
+from .programs import DEADLINE_SECONDS, need_modules
 from .receiver import Client, Delivery, Receiver
 
 CLIENTS = 64
@@ -80,6 +92,64 @@ def test_a_full_receiver_says_when_to_come_again_and_still_knows_what_it_took(re
         receiver.start()
         client.consumed(PING)
         assert client.post(OTHER).status == 202  # nothing of it was kept when it was refused
+
+
+def test_a_receiver_whose_store_is_gone_says_that_it_does_not_know(receiver: Receiver) -> None:
+    """503 with Retry-After, never 202; where the store is back, the same delivery is taken."""
+    receiver.start()
+    with Client(receiver) as client:
+        assert client.post(PING).status == 202
+        client.post_until(PING, "consumed")
+        gone = receiver.store.rename(receiver.store.with_name("gone"))
+        for _ in range(2):
+            refused = client.post(OTHER)
+            assert (refused.status, refused.retry_after) == (503, "1")
+            assert "cannot be found any more" in refused.facts["error"]
+        receiver.end(signal.SIGKILL)
+        gone.rename(receiver.store)
+        receiver.start()
+        assert client.post(OTHER).status == 202
+        assert client.post(PING).status == 200
+
+
+async def test_a_receiver_that_stops_or_whose_store_fails_asks_for_another_try(
+    project_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 with Retry-After, and nothing is kept of it."""
+    need_modules("starlette", "uvicorn")
+    monkeypatch.syspath_prepend(str(project_root / "examples"))
+    example: Any = importlib.import_module("webhook_receiver")
+    inner = MemoryStore()
+    store = FaultyStore(inner)
+    service = RuntimeService(store, example.Summaries(None, 0.0))
+
+    async def post() -> tuple[int, str | None]:
+        sent: list[dict[str, Any]] = []
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": f"/webhooks/{PING.runtime}",
+            "headers": [(b"x-github-event", b"ping"), (b"x-github-delivery", b"1")],
+            "query_string": b"",
+            "state": {"service": service},
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": PING.body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await example.application(None)(scope, receive, send)
+        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return sent[0]["status"], headers.get("retry-after")
+
+    async with service:
+        store.arm(Plan(write=0, failing_writes=1))
+        assert [await post(), await post()] == [(503, "1")] * 2
+        assert inner.list_inputs(InputFilter(PING.runtime)).records == ()
+        assert await post() == (202, None)
+    assert await post() == (503, "1")
 
 
 def test_what_is_no_delivery_is_refused_and_nothing_is_kept(receiver: Receiver) -> None:

@@ -25,8 +25,8 @@ from holdstate.runtime.inputs import (
     ResponsePhase,
     TurnMetadata,
 )
+from holdstate.runtime.open_runtime import OpenRuntime
 from holdstate.runtime.outcomes import RunOutput
-from holdstate.runtime.pool import OpenRuntime
 from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.service_settings import ServiceSettings
 from holdstate.runtime.settings import Backoff, RetryPolicy

@@ -60,9 +60,11 @@ async def test_a_refusal_opens_no_runtime_and_stores_nothing() -> None:
         assert await watched.service.runtime_state("other") is None
         assert watched.service.status().open_runtimes == 1
         assert watched.store.stats().commits == commits
-        with pytest.raises(InputRejected) as raised:
-            await watched.service.submit("other", PromptInput.new("x"))
-        assert raised.value.rejection.retry_after_seconds == 1.0
+        handle = await watched.service.submit("other", PromptInput.new("x"))
+        assert refused(await handle.accepted).retry_after_seconds == 1.0
+        with pytest.raises(InputRejected):
+            await handle.outcome()
+        assert await watched.service.runtime_state("other") is None
 
 
 @pytest.mark.parametrize("is_open", [True, False])

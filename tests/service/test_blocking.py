@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import queue
 import subprocess
 import sys
 import textwrap
@@ -29,6 +30,7 @@ from holdstate.runtime.errors import (
     RunNotCurrent,
     ServiceClosed,
     ServiceForked,
+    StoreError,
     WaitTimedOut,
     WouldDeadlock,
 )
@@ -38,14 +40,15 @@ from holdstate.runtime.handles import Abandoned, Completed
 from holdstate.runtime.ids import EventId, InputId, RunId, new_uuid7
 from holdstate.runtime.inputs import ContinuationInput, PromptInput
 from holdstate.runtime.loop_thread import LoopThread
-from holdstate.runtime.outcomes import Accepted, Cancelled, RunOutput
+from holdstate.runtime.outcomes import Accepted, Cancelled, Rejected, RunOutput
 from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.service_settings import ServiceSettings
-from holdstate.runtime.settings import Backoff, RetryPolicy
+from holdstate.runtime.settings import Backoff, Limits, RetryPolicy
 from holdstate.runtime.status import ServiceState
 from holdstate.spec.vocabulary import EventCode, HandlingMode, InputState, RuntimeControl, RuntimeState
 from holdstate.stores.memory_store import MemoryStore
 
+from ..faults import FaultyStore, Plan
 from .watching import START
 
 AT_ONCE = ServiceSettings(runtime=RuntimeSettings(retry=RetryPolicy(2, Backoff(initial_seconds=0.0))))
@@ -130,6 +133,55 @@ def test_lifecycle_commands_answer(working: Working) -> None:
         assert service.stop("a").inputs_abandoned == 0
         assert service.destroy("b").inputs_abandoned == 0
         assert ("a", RuntimeControl.STOP) in working.told
+
+
+def test_an_acceptance_that_takes_too_long_is_not_taken_back(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller is told so, and finds out later; the input goes on (C10)."""
+    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    go_on, original = threading.Event(), MemoryStore.prepare
+
+    def slow(store: MemoryStore, group: Any) -> Any:
+        write = original(store, group)
+        return lambda: (go_on.wait(10), write())[1]
+
+    with BlockingRuntimeService(MemoryStore(), working, call_seconds=0.05) as service:
+        service.interrupt("a")
+        monkeypatch.setattr(MemoryStore, "prepare", slow)
+        handle = service.submit("a", PromptInput.new("x"))
+        with pytest.raises(CallTimedOut):
+            _ = handle.accepted
+        go_on.set()
+        assert handle.outcome(10) == Completed(handle.input_id, b"x")
+        assert isinstance(handle.accepted, Accepted)
+
+
+def test_ends_are_listened_to_and_held_work_is_woken() -> None:
+    """``listen``, ``may_run`` and ``wake`` work from any thread, and so does waiting for room."""
+    allowed: set[str] = set()
+    rules = RuntimeSettings(limits=Limits(max_active_inputs=1))
+    settings = ServiceSettings(runtime=rules, may_run=allowed.__contains__)
+    heard: queue.SimpleQueue[tuple[str, InputState]] = queue.SimpleQueue()
+    with BlockingRuntimeService(MemoryStore(), Working(), settings=settings) as service:
+        service.listen(lambda runtime_id, record: heard.put((runtime_id, record.state)))
+        handle = service.submit("a", PromptInput.new("x"))
+        assert isinstance(handle.accepted, Accepted)
+        with pytest.raises(WaitTimedOut):
+            handle.outcome(0.05)
+        allowed.add("a")
+        service.wake("a")
+        assert isinstance(service.submit("a", PromptInput.new("y"), wait_for_room=True).accepted, Accepted)
+        for _ in range(2):
+            assert heard.get(timeout=10) == ("a", InputState.CONSUMED)
+
+
+def test_what_ended_a_service_can_be_waited_for(working: Working) -> None:
+    """With ``stop_on_failure``: the failure itself is returned."""
+    store = FaultyStore(MemoryStore())
+    with BlockingRuntimeService(store, working, settings=ServiceSettings(stop_on_failure=True)) as service:
+        store.arm(Plan(write=0))
+        with pytest.raises(StoreError):
+            service.submit("a", PromptInput.new("x"))
+        assert isinstance(service.failure(), StoreError)
 
 
 def test_without_an_executor_inputs_wait() -> None:
@@ -298,8 +350,10 @@ def test_the_context_of_the_caller_goes_along() -> None:
 def test_errors_come_through_with_their_types() -> None:
     """As the service raised them, with their attributes."""
     with BlockingRuntimeService(MemoryStore()) as service:
+        handle = service.submit("a", PromptInput.new("\ud800"))
+        assert isinstance(handle.accepted, Rejected)
         with pytest.raises(InputRejected) as rejected:
-            service.submit("a", PromptInput.new("\ud800"))
+            handle.outcome()
         assert rejected.value.rejection.path == "text"
         with pytest.raises(InvalidInput):
             service.retire("\n")

@@ -18,7 +18,7 @@ from holdstate.runtime.executor import ActiveRun
 from holdstate.runtime.handles import Abandoned, Completed, Superseded, Waiters, WaitFailed
 from holdstate.runtime.ids import InputId
 from holdstate.runtime.inputs import ContinuationInput, OperationInput
-from holdstate.runtime.outcomes import Accepted, Deduplicated
+from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected
 from holdstate.runtime.store import InputFilter, ResultRef
 from holdstate.spec.policy import DEFAULT_POLICY, Policy
 from holdstate.spec.vocabulary import AbandonReason, Durability, InputKind, OutcomeKind, QueueMode
@@ -64,7 +64,7 @@ def test_completed_with_and_without_a_result() -> None:
 
         async with serving(Scripted({"none": nothing})) as service:
             handles = [await service.submit(RUNTIME, prompt(word)) for word in ("a", "none")]
-            assert all(isinstance(handle.accepted, Accepted) for handle in handles)
+            assert all([isinstance(await handle.accepted, Accepted) for handle in handles])
             return [await handle.outcome() for handle in handles]
 
     first, second = run(scenario)
@@ -263,7 +263,7 @@ def test_whoever_comes_back_with_the_key_gets_the_stored_result() -> None:
         for seed in range(3):
             async with serving(executor, store=store, seed=seed) as service:
                 handle = await service.submit(RUNTIME, prompt("a", idempotency_key="k"))
-                assert isinstance(handle.accepted, Accepted if seed == 0 else Deduplicated)
+                assert isinstance(await handle.accepted, Accepted if seed == 0 else Deduplicated)
                 outcome = await handle.outcome()
                 assert isinstance(outcome, Completed)
                 assert outcome.result == b"a"
@@ -272,14 +272,22 @@ def test_whoever_comes_back_with_the_key_gets_the_stored_result() -> None:
     run(scenario)
 
 
-def test_a_refused_input_has_no_handle() -> None:
-    """The refusal is raised, and nothing is stored."""
+def test_a_refused_input_is_told_by_its_handle() -> None:
+    """``accepted`` is the refusal, there is no outcome, what is no input has no handle, and nothing is stored."""
 
     async def scenario() -> None:
         store = MemoryStore()
         async with serving(None, store=store) as service:
+            handle = await service.submit(RUNTIME, prompt("a", durability=Durability.DERIVED))
+            refusal = await handle.accepted
+            assert isinstance(refusal, Rejected)
+            assert refusal.input_id == handle.input_id
+            with pytest.raises(InputRejected) as refused:
+                await handle.outcome()
+            assert refused.value.rejection == refusal
+            nonsense: Any = "text"
             with pytest.raises(InputRejected):
-                await service.submit(RUNTIME, prompt("a", durability=Durability.DERIVED))
+                await service.submit(RUNTIME, nonsense)
             assert store.list_inputs(InputFilter(RUNTIME)).records == ()
 
     run(scenario)

@@ -326,8 +326,9 @@ class Life:
         make: Any = {"prompt": prompt, "event": event, "steer": steer, "same": prompt}[step]
         given = make(step, idempotency_key="same") if step == "same" else make(step)
         handle = await self.service.submit(name, given)
+        self.waiting.append((handle, asyncio.create_task(handle.outcome())))
+        await handle.accepted
         self.acknowledged.append((name, handle.input_id))
-        self.waiting.append((handle.input_id, asyncio.create_task(handle.outcome())))
 
     async def crash(self) -> None:
         """The process is gone: its store takes nothing from it any more, and another service takes over."""
@@ -348,7 +349,7 @@ class Life:
         outcomes = []
         for name, input_id in self.acknowledged:
             outcomes.append(await asyncio.wait_for(self.service.wait(name, input_id), 1000.0))
-        told = [(input_id, await waiter) for input_id, waiter in self.waiting]
+        told = [(handle.input_id, await waiter) for handle, waiter in self.waiting]
         await self.service.close()
         assert self.inner.verify() == []
         assert not any(isinstance(outcome, WaitFailed) for outcome in outcomes)

@@ -362,6 +362,7 @@ def test_a_store_that_fails_during_a_checkpoint_is_told_to_the_executor() -> Non
 
     async def scenario() -> Any:
         async def works(run: ActiveRun) -> bytes:
+            await takes(1.0)
             store.arm(Plan(Fault.LANDED, write=0, failing_reads=1))
             with pytest.raises(StoreError) as told:
                 await run.checkpoint(b"one")

@@ -142,6 +142,7 @@ def test_held_work_sleeps() -> None:
         settings = evolve(SETTINGS, runtime=waiting_rules(100.0))
         async with serving(Scripted({"a": fails}), settings) as service:
             handle = await service.submit(RUNTIME, prompt("a"))
+            await handle.accepted
             worker, looks = worker_of(service), Counter[str]()
             original = worker._look
 

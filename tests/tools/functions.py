@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from holdstate import PermanentFailure
+from holdstate import PermanentFailure, TransientFailure, TryLater
 from holdstate.runtime.inputs import ExternalEventInput, PromptInput
 from holdstate.runtime.outcomes import Run, RunOutput
 from holdstate.tools import TryAgainLater
@@ -82,6 +82,21 @@ def stops_iteration(run: Run) -> None:
 def hopeless(run: Run) -> None:
     """Fails for good."""
     raise PermanentFailure("never")
+
+
+def flaky(run: Run) -> None:
+    """Fails with words of its own."""
+    raise TransientFailure("no\nluck")
+
+
+def speechless(run: Run) -> None:
+    """Fails for good and says nothing."""
+    raise PermanentFailure("")
+
+
+def an_hour(run: Run) -> None:
+    """Not now, and it says when."""
+    raise TryLater(3600.0)
 
 
 async def cancels_itself(run: Run) -> None:

@@ -108,7 +108,9 @@ async def test_a_function_may_return_the_whole_output() -> None:
         ("broken", "ValueError: no such\nluck (functions.py:", True),
         ("exits", "SystemExit: 7", True),
         ("stops_iteration", "RuntimeError: StopIteration", True),
+        ("flaky", "no\nluck", True),
         ("hopeless", "never", False),
+        ("speechless", "no reason given", False),
         ("cancels_itself", "the handler cancelled itself", True),
         ("no_json", "what the handler returned cannot be kept as a result", True),
     ],
@@ -121,10 +123,11 @@ async def test_what_a_function_raises_fails_the_run(name: str, error: str, recov
 
 
 async def test_a_function_can_put_a_run_off() -> None:
-    """With TryAgainLater."""
+    """With TryAgainLater, or with TryLater for a time of its own."""
     functions.seen.clear()
     assert await function_handler("second_time").handle(new_run()) == Later()
     functions.seen.clear()
+    assert await function_handler("an_hour").handle(new_run()) == Later(3600.0)
 
 
 async def test_a_cancelled_function_is_cancelled() -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import StoreError
 from holdstate.runtime.inputs import PromptInput
-from holdstate.runtime.settings import Limits
+from holdstate.runtime.outcomes import Run, RunOutput
+from holdstate.runtime.settings import Backoff, Limits, RetryPolicy
+from holdstate.runtime.store import InputFilter
+from holdstate.spec.vocabulary import InputState
 from holdstate.stores.memory_store import MemoryStore
 from holdstate.tools import line_reader
-from holdstate.tools.handlers import FunctionHandler, Handler
+from holdstate.tools.handlers import ERROR_BYTES, Done, Failed, FunctionHandler, Handler, Verdict
 from holdstate.tools.line_reader import LineReader, Source, sources_of
 from holdstate.tools.run_job import Job, JobOptions
 from holdstate.tools.run_report import Report
@@ -138,3 +142,149 @@ def test_an_answer_is_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert asyncio.run(job.work())
     told = json.loads(capsys.readouterr().out)
     assert (told["result"], told["result_is_base64"]) == ("/wA=", True)
+
+
+# -- what a job owes ---------------------------------------------------------------------------------------------------
+
+
+class Handling:
+    """A handler that does what the test says."""
+
+    end_seconds = 0.01
+
+    def __init__(self, does: Callable[[Run], Awaitable[Verdict]]) -> None:
+        self.does = does
+        self.runs: list[Run] = []
+
+    async def handle(self, run: Run) -> Verdict:
+        self.runs.append(run)
+        return await self.does(run)
+
+    def hurry(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+async def done(_: Run) -> Verdict:
+    return Done(RunOutput(result=b"done"))
+
+
+async def queued_in(store: MemoryStore, runtime_id: str, *texts: str, retire: bool = False) -> None:
+    """What somebody else left there."""
+    async with await PersistentRuntimeDriver.open(runtime_id, store) as driver:
+        for text in texts:
+            await driver.accept_input(PromptInput.new(text))
+        if retire:
+            await driver.retire()
+
+
+async def test_work_that_the_job_does_not_owe_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other runtimes are not even opened; one that takes no input begins no run; what is behind our line waits."""
+    store = MemoryStore()
+    await queued_in(store, "other", "left")
+    await queued_in(store, "retired", "left", retire=True)
+    handler = Handling(done)
+    path = write_lines(tmp_path / "lines", [{"r": "mine"}, {"r": "retired"}])
+    with pytest.raises(BadLine, match=r":2: runtime 'retired' is retired"):
+        await Job(store, handler, options_for(sources_of([str(path)], None), RuntimeSettings()), Report()).work()
+    assert [run.runtime_id for run in handler.runs] == ["mine"]
+    assert [each["line"] for each in answers(capsys.readouterr().out)] == [1]
+    counts = {record.runtime_id: (record.counts.active, record.epoch) for record in store.list_runtimes()}
+    assert counts == {"mine": (0, 1), "other": (1, 1), "retired": (1, 2)}
+
+
+async def test_what_came_behind_our_last_line_is_not_begun(tmp_path: Path) -> None:
+    """It is somebody else's; its runtime owes us nothing any more."""
+    store = MemoryStore()
+
+    async def behind(run: Run) -> Verdict:
+        entry = job._service._pool.get("main")
+        assert entry is not None
+        await entry.driver.accept_input(PromptInput.new("theirs"))
+        return await done(run)
+
+    handler = Handling(behind)
+    path = write_lines(tmp_path / "lines", [1])
+    job = Job(store, handler, options_for(sources_of([str(path)], None), RuntimeSettings()), Report())
+    assert await job.work()
+    assert len(handler.runs) == 1
+    assert store.list_runtimes()[0].counts.active == 1
+
+
+async def test_a_line_whose_input_is_active_already_waits_for_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it wakes anybody or not, and however late it is seen to have ended."""
+    store = MemoryStore()
+    path = write_lines(tmp_path / "lines", [{"input_type": "prompt", "text": "x", "header": {"idempotency_key": "k"}}])
+    async with await PersistentRuntimeDriver.open("main", store) as driver:
+        await driver.accept_input(PromptInput.new("x", idempotency_key="k"))
+    report = Report()
+    job = Job(store, Handling(done), options_for(sources_of([str(path)], None), RuntimeSettings()), report)
+    assert await job.work()
+    (told,) = answers(capsys.readouterr().out)
+    assert (told["line"], told["deduplicated"], told["result"]) == (1, True, "done")
+    assert (report.tally.consumed, report.tally.deduplicated) == (1, 1)
+
+
+async def test_a_handler_that_cannot_be_started_ends_the_work_and_charges_nobody(tmp_path: Path) -> None:
+    """The OSError is told as it is; the runs of others are called off (C14)."""
+    store = MemoryStore()
+
+    async def breaks(run: Run) -> Verdict:
+        if run.runtime_id == "a":
+            raise BlockingIOError(11, "no more processes")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    path = write_lines(tmp_path / "lines", [{"r": "b"}, {"r": "a"}])
+    options = evolve(options_for(sources_of([str(path)], None), RuntimeSettings()), concurrency=2)
+    with pytest.raises(BlockingIOError, match="no more processes"):
+        await Job(store, Handling(breaks), options, Report()).work()
+    for name in "ab":
+        (record,) = store.list_inputs(InputFilter(name)).records
+        assert (record.state, record.failure_count) == (InputState.QUEUED, 0)
+
+
+async def test_a_handler_that_ignores_its_cancellation_is_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its run is out of time and fails without it; the lines behind it are done."""
+    store, stubborn = MemoryStore(), asyncio.Event()
+
+    async def ignores(run: Run) -> Verdict:
+        while len(handler.runs) == 1 and not stubborn.is_set():
+            try:
+                await stubborn.wait()
+            except asyncio.CancelledError:
+                continue
+        return await done(run)
+
+    handler = Handling(ignores)
+    path = write_lines(tmp_path / "lines", [1, 2])
+    settings = RuntimeSettings(retry=RetryPolicy(1), max_batch=1)
+    options = evolve(options_for(sources_of([str(path)], None), settings), timeout=0.01)
+    report = Report()
+    assert await Job(store, handler, options, report).work()
+    stubborn.set()
+    told = [(each["line"], each["state"], each["outcome"]["error"]) for each in answers(capsys.readouterr().out)]
+    assert told == [(1, "abandoned", "timed out after 0.01 s"), (2, "consumed", None)]
+    assert (report.tally.runs, report.tally.abandoned) == (2, 1)
+
+
+async def test_the_words_of_a_failure_are_kept_as_the_handler_gave_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of the 4096 bytes that a handler may say, without anything in front."""
+    words = "ä" * 2000 + "\n" + "z" * 95
+    assert len(words.encode()) == ERROR_BYTES
+
+    async def fails(_: Run) -> Verdict:
+        return Failed(words, recoverable=len(handler.runs) == 1)
+
+    handler = Handling(fails)
+    path = write_lines(tmp_path / "lines", [1])
+    options = options_for(sources_of([str(path)], None), RuntimeSettings(retry=RetryPolicy(5, Backoff(0.0))))
+    assert await Job(MemoryStore(), handler, options, Report()).work()
+    (told,) = answers(capsys.readouterr().out)
+    assert (told["outcome"]["error"], told["outcome"]["reason"], len(handler.runs)) == (words, "failed", 2)

@@ -337,7 +337,7 @@ def test_many_runtimes_are_closed_and_opened_again(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only so many idle runtimes are kept open, and each is opened again when a line comes for it."""
-    monkeypatch.setattr("holdstate.tools.run_runtimes.MAX_OPEN_IDLE", 2)
+    monkeypatch.setattr("holdstate.tools.run_job.MAX_OPEN", 2)
     path = write_lines(tmp_path / "lines", [{"r": f"r{number % 6}"} for number in range(24)])
     result = call("run", path, "--store", store, "--runtime-field", "r", "--read-ahead", 3, *ECHO)
     assert (result.exit_code, sorted(each["line"] for each in answers(result))) == (0, list(range(1, 25)))
