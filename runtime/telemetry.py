@@ -17,7 +17,7 @@ from attrs import evolve
 from ..spec.vocabulary import EventCode
 from .delta import Delta
 from .events import Announcement
-from .executor import ActiveRun, Executor
+from .executor import ActiveRun, Executor, TryLater
 from .headers import InputHeader, TraceContext, tracestate_problem
 from .inputs import Input
 from .outcomes import Rejected, RunOutput
@@ -121,6 +121,8 @@ class Telemetry:
             span.set_attribute("holdstate.attempt", run.attempt)
             try:
                 yield
+            except TryLater:
+                raise  # it is no failure
             except Exception as error:
                 span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, type(error).__name__))
                 raise

@@ -111,6 +111,7 @@ def test_two_inputs_that_arrive_at_once_are_worked_off_once_each() -> None:
 async def arrival_while_one_is_worked_off() -> list[str]:
     async with desk() as at:
         first = await at.service.submit(RUNTIME, given("a"))
+        await first.accepted
         with in_any_order():
             second = asyncio.create_task(at.service.ingest(RUNTIME, given("b")))
             assert isinstance(await first.outcome(), Completed)
@@ -178,6 +179,7 @@ def test_an_input_that_is_cancelled_ends_once() -> None:
 async def submit_and_stop() -> tuple[type[object], int, int]:
     async with desk() as at:
         handle = await at.service.submit(RUNTIME, given("a"))
+        await handle.accepted
         with in_any_order():
             stopping = asyncio.create_task(at.service.stop(RUNTIME))
             heard = type(await handle.outcome())
@@ -280,7 +282,8 @@ async def one_input() -> tuple[type[object], int]:
     async with desk() as at:
         await at.service.ingest(RUNTIME, given("a"))
         with in_any_order():
-            heard = await at.submit("b")
+            await at.service.ingest(RUNTIME, given("b"))
+            heard = type(await at.service.wait(RUNTIME, input_id("b")))
         return heard, len(at.entered)
 
 

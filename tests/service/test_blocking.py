@@ -36,7 +36,7 @@ from holdstate.runtime.errors import (
 )
 from holdstate.runtime.events import EventEnvelope
 from holdstate.runtime.executor import ActiveRun, PermanentFailure
-from holdstate.runtime.handles import Abandoned, Completed
+from holdstate.runtime.handles import Abandoned, Completed, WaitFailed
 from holdstate.runtime.ids import EventId, InputId, RunId, new_uuid7
 from holdstate.runtime.inputs import ContinuationInput, PromptInput
 from holdstate.runtime.loop_thread import LoopThread
@@ -153,6 +153,30 @@ def test_an_acceptance_that_takes_too_long_is_not_taken_back(working: Working, m
         go_on.set()
         assert handle.outcome(10) == Completed(handle.input_id, b"x")
         assert isinstance(handle.accepted, Accepted)
+
+
+def test_a_failure_of_the_store_that_a_thread_lets_through_is_not_charged() -> None:
+    """As on the loop: the run is called off and tried again."""
+    store, tries = FaultyStore(MemoryStore()), iter([True, False])
+
+    class Keeps:
+        def apply(self, run: BlockingRun) -> bytes:
+            if next(tries):
+                waiting.wait(10)
+                store.arm(Plan(write=0))
+            run.checkpoint(b"half")
+            return b"done"
+
+    waiting = threading.Event()
+    with BlockingRuntimeService(store, Keeps()) as service:
+        handle = service.submit("a", PromptInput.new("x"))
+        assert isinstance(handle.accepted, Accepted)
+        waiting.set()
+        while not isinstance(outcome := handle.outcome(10), Completed):
+            assert isinstance(outcome, WaitFailed)
+        record = service.input_record("a", handle.input_id)
+        assert record is not None
+        assert (record.attempt_count, record.failure_count) == (2, 0)
 
 
 def test_ends_are_listened_to_and_held_work_is_woken() -> None:

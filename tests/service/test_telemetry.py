@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags, TraceState
 
 from holdstate.runtime import telemetry
-from holdstate.runtime.executor import ActiveRun
+from holdstate.runtime.executor import ActiveRun, TryLater
+from holdstate.runtime.handles import Completed
 from holdstate.runtime.headers import TraceContext
 from holdstate.runtime.inputs import ContinuationInput, Input, PromptInput
 from holdstate.runtime.outcomes import Rejected
@@ -145,6 +146,23 @@ async def test_a_run_links_to_the_spans_that_sent_its_inputs(seen: Seen) -> None
         assert (run.attributes or {})["holdstate.runtime_id"] == "a"
         assert executor.inner == run.get_span_context()
         assert run.status.status_code is StatusCode.UNSET
+
+
+async def test_the_span_of_a_run_that_is_put_off_is_no_error(seen: Seen) -> None:
+    """``TryLater`` is a wish, and the span of the next attempt is another one."""
+
+    class Later:
+        runs = 0
+
+        async def apply(self, run: ActiveRun) -> None:
+            self.runs += 1
+            if self.runs == 1:
+                raise TryLater(0.001)
+
+    async with Watched(Later()) as watched:
+        handle = await watched.service.submit("a", PromptInput.new("x"))
+        assert isinstance(await handle.outcome(10), Completed)
+        assert [run.status.status_code for run in seen.runs()] == [StatusCode.UNSET] * 2
 
 
 class Steered:

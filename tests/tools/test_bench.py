@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.executor import ActiveRun, PermanentFailure
 from holdstate.runtime.handles import Completed, InputHandle
-from holdstate.runtime.ids import InputId
 from holdstate.runtime.inputs import Input
+from holdstate.runtime.outcomes import AcceptOutcome
 from holdstate.runtime.service import RuntimeService
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.tools import bench_command, bench_service
@@ -62,10 +62,10 @@ async def test_a_service_that_works_nothing_off_fails_the_row(tmp_path: Path, mo
         service._pool._executor = None
         handle = await original(service, runtime_id, given)
 
-        async def claim(input_id: InputId) -> Completed:
-            return Completed(input_id)
+        async def claim(answer: AcceptOutcome) -> Completed:
+            return Completed(handle.input_id)
 
-        return InputHandle(handle.input_id, handle.accepted, claim)
+        return InputHandle(handle.input_id, handle._answer, claim)
 
     monkeypatch.setattr(RuntimeService, "submit", no_work)
     with pytest.raises(NothingMeasured, match="bench row service: 0 consumed inputs, not 192"):
