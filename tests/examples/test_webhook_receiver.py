@@ -99,7 +99,7 @@ def test_a_receiver_whose_store_is_gone_says_that_it_does_not_know(receiver: Rec
     receiver.start()
     with Client(receiver) as client:
         assert client.post(PING).status == 202
-        client.post_until(PING, "consumed")
+        client.consumed(PING)
         gone = receiver.store.rename(receiver.store.with_name("gone"))
         for _ in range(2):
             refused = client.post(OTHER)

@@ -23,7 +23,7 @@ from holdstate.spec.vocabulary import AbandonReason, Durability, HandlingMode, I
 from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import FaultyStore, Plan
-from .kit import RULES, RUNTIME, SETTINGS, Gate, Scripted, opened, progress, prompt, serving, takes, until
+from .kit import RULES, RUNTIME, SETTINGS, Gate, Scripted, opened, progress, prompt, serving, takes
 from .virtual_loop import explore, run, shuffled
 
 TWO = evolve(SETTINGS, runtime=evolve(RULES, limits=Limits(max_active_inputs=2)))
@@ -127,7 +127,8 @@ def test_a_handle_that_nobody_keeps_is_admitted_all_the_same() -> None:
         executor = Scripted()
         async with serving(executor) as service:
             await service.submit(RUNTIME, prompt("a"))
-            await until(lambda: executor.entered == [("a",)])
+            await takes(1.0)
+            assert executor.entered == [("a",)]
 
     run(scenario)
 

@@ -27,6 +27,7 @@ from .kit import (
     SETTINGS,
     Gate,
     Scripted,
+    at_rest,
     event,
     opened,
     progress,
@@ -35,7 +36,6 @@ from .kit import (
     steer,
     submitted,
     takes,
-    until,
     worker_of,
 )
 from .virtual_loop import run
@@ -99,7 +99,8 @@ def test_a_wake_works_off_what_wakes_nobody() -> None:
             await takes(10.0)
             assert executor.entered == []
             await service.wake(RUNTIME)
-            await until(lambda: executor.entered == [("news",)])
+            await takes(1.0)
+            assert executor.entered == [("news",)]
 
     run(scenario)
 
@@ -420,7 +421,7 @@ def test_a_failure_of_the_store_that_an_executor_lets_through_is_not_charged(cal
             assert record is not None
             assert record.failure_count == 0
             assert not worker_of(service).held_seconds
-            await until(lambda: not worker_of(service).is_busy)
+            await at_rest(worker_of(service))
         assert len(times) == MAX_ATTEMPTS + 3
         waits = [later - earlier - 1.0 for earlier, later in pairwise(times)]
         expected = (
@@ -483,9 +484,9 @@ def test_runs_do_not_inherit_the_context_of_who_happened_to_start_them() -> None
         caller.set("the maker")
         async with serving(Scripted({"a": looks, "fails": fails_once})) as service:
             await asyncio.create_task(comes(lambda: service.submit(RUNTIME, prompt("fails"))))
-            await until(lambda: len(seen) == 2)
+            await takes(1.0)
             await asyncio.create_task(comes(lambda: submitted(service, prompt("a"), event("a"))))
-            await until(lambda: len(seen) == 4)
+            await takes(1.0)
         return seen
 
     assert run(scenario) == ["the maker"] * 4
