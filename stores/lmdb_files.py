@@ -162,6 +162,17 @@ def check_data_file(path: Path) -> None:
         raise StoreCorruption(str(path), f"it is cut off: it has {size} of {wanted} bytes ({problems[0]})")
 
 
+def append_zeros(path: str, identity: tuple[int, int], size: int) -> None:
+    """Lengthen a file to ``size`` bytes, where it is still the one of that device and inode. Not synced."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) == identity and status.st_size < size:
+            os.pwrite(descriptor, bytes(size - status.st_size), status.st_size)
+    finally:
+        os.close(descriptor)
+
+
 def _read_meta(path: Path, head: bytes) -> tuple[int, int, int]:
     """Page size, last page and transaction id in a meta page."""
     if len(head) < _PAGE_HEADER_BYTES + _META.size:
