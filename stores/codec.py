@@ -19,13 +19,15 @@ from msgspec import Struct as Row
 from ..runtime.errors import StoreCorruption
 from ..runtime.ids import InputId, RunId
 from ..runtime.records import (
-    Admission,
-    Counts,
     HistoryEntry,
     InputRecord,
     LastRun,
     RunBoundaryReceipt,
     RuntimeRecord,
+    build_admission,
+    build_counts,
+    build_input_record,
+    build_runtime_record,
 )
 from ..runtime.store import Pruned
 from ..spec.policy import PolicyDecision
@@ -214,7 +216,7 @@ def encode_input(record: InputRecord) -> bytes:
 
 
 def _build_input(row: _InputRow) -> InputRecord:
-    admission = Admission(
+    admission = build_admission(
         InputId(row.input_id),
         row.order,
         _KIND_OF[row.kind],
@@ -231,7 +233,7 @@ def _build_input(row: _InputRow) -> InputRecord:
         row.blobs,
     )
     states, events = _STATE_OF, _EVENT_OF
-    return InputRecord(
+    return build_input_record(
         admission,
         states[row.state],
         None if row.last_run_id is None else RunId(row.last_run_id),
@@ -302,7 +304,7 @@ def encode_runtime(record: RuntimeRecord) -> bytes:
 
 def _build_runtime(row: _RuntimeRow) -> RuntimeRecord:
     last = row.last_run
-    return RuntimeRecord(
+    return build_runtime_record(
         row.runtime_id,
         _RUNTIME_STATE_OF[row.state],
         None if row.current_run_id is None else RunId(row.current_run_id),
@@ -314,7 +316,7 @@ def _build_runtime(row: _RuntimeRow) -> RuntimeRecord:
         row.epoch,
         row.revision,
         row.next_order,
-        Counts(*row.counts),
+        build_counts(*row.counts),
         row.has_snapshot,
         row.created_at,
     )
