@@ -41,7 +41,7 @@ class ResultRef:
 
 
 @final
-@frozen
+@define
 class InputWrite:
     """One input row to write. ``body`` is given when the input is admitted; an input that is terminal moves to the
     ended ones.

@@ -6,10 +6,11 @@ does not hold yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, final
 
+from ..spec.vocabulary import Durability
 from . import core
 from .commands import Command
 from .delta import Delta
@@ -17,7 +18,7 @@ from .errors import StoreCorruption
 from .events import EventEnvelope, logged
 from .ids import InputId, RunId
 from .inputs import Input
-from .records import InputRecord, RunBoundaryReceipt
+from .records import TERMINAL_INPUT_STATES, InputRecord, RunBoundaryReceipt
 from .store import Commit, InputWrite, Reader, ResultRef
 from .wire import decode_body, hydrate
 
@@ -90,28 +91,38 @@ class Member:
 
     def commit(self) -> Commit:
         """All deltas as one commit; a row that changed twice is written once."""
-        self.merge()
         keep = self.actor.settings.retention.keep_payloads
-        writes = []
-        needed: set[str] = set()
-        for is_new, record, body in self.writes.values():
-            drop = record.is_terminal and not keep
-            kept = None if drop else body
-            if kept is not None:
-                needed.update(record.admission.blobs)
-            writes.append(InputWrite(record, is_new, kept, drop_body=drop and not is_new))
         runtime = self.actor.stored_runtime()
-        return Commit(
-            runtime=runtime,
-            epoch=runtime.epoch,
-            base_revision=self.base_revision,
-            inputs=writes,
-            receipts=list(self.receipts.values()),
-            results=list(self.results.items()),
-            blobs=[(blob_id, content) for blob_id, content in self.blobs.items() if blob_id in needed],
-            snapshot=self.snapshot,
-            events=self._log() if self.actor.settings.event_log else [],
-        )
+        commit = Commit(runtime, runtime.epoch, self.base_revision)
+        for is_new, record, body in self._written():
+            drop = not keep and record.state in TERMINAL_INPUT_STATES
+            commit.inputs.append(InputWrite(record, is_new, None if drop else body, drop and not is_new))
+        if len(self.deltas) == 1:
+            delta = self.deltas[0][0]
+            commit.receipts, commit.results, commit.snapshot = delta.receipts, delta.results, delta.snapshot
+            blobs = dict(delta.blobs) if delta.blobs else None
+        else:
+            commit.receipts, commit.results = list(self.receipts.values()), list(self.results.items())
+            commit.snapshot, blobs = self.snapshot, self.blobs
+        if blobs:
+            needed = {blob_id for write in commit.inputs if write.body is not None for blob_id in write.record.admission.blobs}
+            commit.blobs = [(blob_id, content) for blob_id, content in blobs.items() if blob_id in needed]
+        if self.actor.settings.event_log:
+            commit.events = self._log()
+        return commit
+
+    def _written(self) -> Iterable[tuple[bool, InputRecord, bytes | None]]:
+        """Which inputs are written: whether each is new, and its body where that is known."""
+        if len(self.deltas) == 1:  # almost always: there is nothing to merge
+            delta = self.deltas[0][0]
+            bodies = delta.bodies
+            return [
+                (before is None, after, bodies.get(after.admission.input_id) if bodies else None)
+                for before, after in delta.changes
+                if after is not None and after.admission.durability is not Durability.EPHEMERAL
+            ]
+        self.merge()
+        return self.writes.values()
 
     def _log(self) -> list[EventEnvelope]:
         """The events of all commands that write, in order. What is published later are these very ones."""

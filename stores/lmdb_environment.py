@@ -34,7 +34,8 @@ from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transacti
 T = TypeVar("T")
 
 _RETRIES: Final = 8
-_PAGES_LEFT: Final = 64
+_LOOK_EVERY: Final = 8
+_PAGES_LEFT: Final = 256
 _FILL_BYTES: Final = 1024 * 1024
 RESERVE_BYTES: Final = 64 * 1024 * 1024
 """Beyond the cap of the map, for what makes room: ending inputs, pruning, sweeping."""
@@ -64,6 +65,8 @@ class StoreEnvironment:
         self._is_closed = False
         self._is_suspect = False
         self._env: lmdb.Environment | None = None
+        self._begun = -1
+        """Write transactions; the first one looks how much of the file is left."""
         self._databases: dict[bytes, Database] = {}
         self._data_path = str(path / DATA_FILE)
         self._identity = self._prepare_files()
@@ -241,8 +244,12 @@ class StoreEnvironment:
     def _fill_ahead(self, env: lmdb.Environment, length: int) -> None:
         """Lengthen the file by zeros before its pages are used up: a commit that need not lengthen it is synced faster.
 
-        Nobody else writes, for the write transaction has begun. Where there is no room the commit will say so.
+        Nobody else writes, for the write transaction has begun. Where there is no room the commit will say so. Only every
+        eighth transaction looks: what is left is enough for more than eight ordinary ones.
         """
+        self._begun += 1
+        if self._begun % _LOOK_EVERY:
+            return
         info = env.info()
         used = (info["last_pgno"] + 1 + _PAGES_LEFT) * self._page_size
         if used > length and used < info["map_size"]:

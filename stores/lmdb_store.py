@@ -48,7 +48,7 @@ from .lmdb_rows import (
     blob_name,
 )
 from .lmdb_verification import verify_store
-from .lmdb_writer import GroupWriter, Prepared, admits
+from .lmdb_writer import GroupWriter, Prepared, WrittenRuntimes, admits
 
 GIB: Final = 1024**3
 TIB: Final = 1024**4
@@ -69,6 +69,7 @@ class LmdbStore:
 
     def __init__(self, environment: StoreEnvironment) -> None:
         self._environment = environment
+        self._written: WrittenRuntimes = {}
 
     @classmethod
     def open(
@@ -133,7 +134,7 @@ class LmdbStore:
         releases = not any(admits(member) for member in group)
 
         def work(rows: Rows) -> tuple[list[WriteResult], dict[str, bytes]]:
-            writer = GroupWriter(rows, environment.ordinals)
+            writer = GroupWriter(rows, environment.ordinals, self._written)
             return writer.write(prepared), writer.created
 
         def write() -> list[WriteResult]:

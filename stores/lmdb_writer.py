@@ -6,15 +6,15 @@ Rows are collected and written table by table in the order of their keys; a memb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from ..runtime.errors import Fenced, StoreError
 from ..runtime.events import offset_of
-from ..runtime.records import FIRST_ORDER, TERMINAL_INPUT_STATES, InputRecord
+from ..runtime.records import FIRST_ORDER, TERMINAL_INPUT_STATES, InputRecord, RuntimeRecord
 from ..runtime.store import Claim, Commit, InputWrite, WriteResult, Written
 from ..spec.errors import HoldstateError
 from ..spec.invariants import PRIORITY_SHIFT
-from .codec import decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
+from .codec import Fence, decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
 from .codec_envelope import sealed
 from .codec_events import encode_event
 from .lmdb_reader import LmdbReader
@@ -220,14 +220,20 @@ class Prepared(NamedTuple):
         return member.runtime_id if isinstance(member, Claim) else member.runtime.runtime_id
 
 
+_KEPT_RUNTIMES: Final = 10_000
+WrittenRuntimes = dict[bytes, tuple[bytes, RuntimeRecord]]
+"""By prefix, a value of ``runtimes`` as it was put and the record in it: what has the same bytes need not be decoded."""
+
+
 @final
 class GroupWriter:
     """Writes one group. ``created`` are the prefixes of new runtimes, to be known once the transaction is committed."""
 
-    def __init__(self, rows: Rows, ordinals: dict[str, bytes]) -> None:
+    def __init__(self, rows: Rows, ordinals: dict[str, bytes], written: WrittenRuntimes) -> None:
         self.created: dict[str, bytes] = {}
         self._rows = rows
         self._reader = LmdbReader(rows, ordinals)
+        self._written = written
 
     def write(self, group: Sequence[Prepared]) -> list[WriteResult]:
         """One result per member, in their order."""
@@ -265,6 +271,7 @@ class GroupWriter:
         if made is None:
             made = draft(prefix or self._next_prefix(), commit)
         self._check_rows(commit, made)
+        self._note_runtime(made, commit.runtime)
         if prefix is None:
             self._create(commit.runtime.runtime_id)
         return commit, made
@@ -283,7 +290,7 @@ class GroupWriter:
     def _fence(self, commit: Commit, prefix: bytes | None) -> int:
         """The next order key that is stored."""
         runtime_id = commit.runtime.runtime_id
-        stored = None if prefix is None else self._reader.fence_at(prefix, runtime_id)
+        stored = None if prefix is None else self._stored_fence(prefix, runtime_id)
         if stored is None:
             raise _refused(commit, "the runtime is not stored; open it first")
         epoch, revision = stored.epoch, stored.revision
@@ -296,6 +303,19 @@ class GroupWriter:
                 f"stored are {epoch} and {revision}",
             )
         return stored.next_order
+
+    def _stored_fence(self, prefix: bytes, runtime_id: str) -> Fence | RuntimeRecord | None:
+        known = self._written.get(prefix)
+        if known is not None and known[1].runtime_id == runtime_id and known[0] == self._rows.get(RUNTIMES, prefix):
+            return known[1]
+        return self._reader.fence_at(prefix, runtime_id)
+
+    def _note_runtime(self, made: Draft, runtime: RuntimeRecord) -> None:
+        """Keep what the first row of ``made`` says; that the commit fails is no harm, for it is told by its bytes."""
+        _, prefix, value = made.puts[0]
+        if len(self._written) >= _KEPT_RUNTIMES:
+            self._written.clear()
+        self._written[prefix] = (value, runtime)
 
     def _check_rows(self, commit: Commit, made: Draft) -> None:
         get = self._rows.get
