@@ -195,15 +195,14 @@ class Turn:
         writes = self.member.merged.writes
         if writes and input_id in writes:
             return writes[input_id][1]
-        return self.reader.load_input(self.actor.runtime_id, input_id)
+        return self.reader.load_ended(self.actor.runtime_id, input_id)
 
     def find_by_key(self, key: str) -> InputRecord | None:
         """The record of the input that was admitted under ``key``, active or ended."""
-        input_id = self.member.merged.keys.get(key)
+        input_id = self.actor.image.keys.get(key) or self.member.merged.keys.get(key)
         if input_id is not None:
             return self.find_input(input_id)
-        stored = self.reader.find_by_key(self.actor.runtime_id, key)
-        return None if stored is None else self.find_input(stored.input_id)
+        return self.reader.find_ended_by_key(self.actor.runtime_id, key)
 
     def receipt(self, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
         decided = self.member.merged.receipts.get((run_id, sequence))
@@ -232,7 +231,7 @@ class Turn:
             written = self.member.merged.writes.get(record.input_id)
             body = None if written is None else written[2]
         if body is None:
-            body = self.reader.load_body(self.actor.runtime_id, record.input_id)
+            body = self.reader.load_body(self.actor.runtime_id, record)
         if body is None and record.is_terminal:
             return None
         if body is None:

@@ -42,7 +42,6 @@ from .lmdb_rows import (
     BODIES,
     ENDED,
     NOBODY,
-    ORDERS,
     RUNTIMES,
     Rows,
     blob_name,
@@ -266,11 +265,11 @@ class LmdbStore:
         """Counts of rows now, and of what was written since the store was opened."""
         environment = self._environment
         with environment.reading() as rows:
-            runtimes, inputs, ended, blobs = map(rows.count, (RUNTIMES, ORDERS, ENDED, BLOBS))
+            runtimes, active_rows, ended, blobs = map(rows.count, (RUNTIMES, ACTIVE, ENDED, BLOBS))
             body_bytes = rows.page_bytes(ACTIVE) + rows.page_bytes(BODIES)
         return StoreStats(
             runtimes=runtimes,
-            active_inputs=inputs - ended,
+            active_inputs=active_rows // 2,  # each has a state row and a body
             ended_inputs=ended,
             blobs=blobs,
             body_bytes=body_bytes,

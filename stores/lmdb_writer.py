@@ -132,7 +132,7 @@ def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
     if record.state not in TERMINAL_INPUT_STATES:
         made.puts.append(sealed(ACTIVE, state, encode_input(record)))
         return
-    made.puts.append(sealed(ENDED, place, encode_input(record)))
+    _draft_end(made, prefix, place, record)
     if write.is_new:
         return
     made.deletes.append((ACTIVE, state))
@@ -145,14 +145,10 @@ def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
 def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite) -> None:
     admission = write.record.admission
     input_id = admission.input_id
-    index = input_key(prefix, input_id)
-    made.unexpected.append((ORDERS, index, "input", input_id))
-    made.puts.append(sealed(ORDERS, index, encode_number(admission.order)))
+    made.unexpected.append((ORDERS, input_key(prefix, input_id), "input", input_id))
     key = admission.idempotency_key
     if key is not None:
-        entry = idempotency_key(prefix, key)
-        made.unexpected.append((KEYS, entry, "the idempotency key of input", input_id))
-        made.puts.append(sealed(KEYS, entry, encode_key(input_id, key)))
+        made.unexpected.append((KEYS, idempotency_key(prefix, key), "the idempotency key of input", input_id))
     if write.body is None:
         return
     table = BODIES if write.record.is_terminal else ACTIVE
@@ -162,6 +158,17 @@ def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite
         digest = blob_key(blob_id)
         if digest is not None:
             made.puts.append(sealed(BLOB_REFS, digest + place, b""))
+
+
+def _draft_end(made: Draft, prefix: bytes, place: bytes, record: InputRecord) -> None:
+    """An ended input is found by its index rows; an active one is in the memory of who holds the runtime."""
+    admission = record.admission
+    put = made.puts.append
+    put(sealed(ENDED, place, encode_input(record)))
+    put(sealed(ORDERS, input_key(prefix, admission.input_id), encode_number(admission.order)))
+    key = admission.idempotency_key
+    if key is not None:
+        put(sealed(KEYS, idempotency_key(prefix, key), encode_key(admission.input_id, key)))
 
 
 def release_body(made: Draft, table: bytes, place: bytes, record: InputRecord) -> None:
