@@ -35,6 +35,7 @@ from .records import (
     HistoryEntry,
     InputRecord,
     LastRun,
+    ResultSource,
     RuntimeRecord,
     build_counts,
     build_input_record,
@@ -96,6 +97,7 @@ class Stepper:
         "facts",
         "image",
         "key_added",
+        "result_source",
         "row",
         "runtime_sets",
         "settings",
@@ -115,6 +117,8 @@ class Stepper:
         self.changed: dict[int, tuple[InputRecord | None, InputRecord]] = {}
         self.announcements: list[Announcement] = []
         self.key_added = False
+        self.result_source: ResultSource | None = None
+        """Where the command gives a result: what it answers the inputs with that it changes."""
 
     def send(self, named: Mapping[Selection, Sequence[InputRecord]] = NONE_NAMED) -> None:
         """Everything the row says: its runtime events, then its groups of inputs. ``named`` are those the command
@@ -183,7 +187,7 @@ class Stepper:
             get("abandon_reason", record.abandon_reason),
             get("error", record.error),
             None,
-            record.result_source,
+            self.result_source or record.result_source,
             history if dropped <= 0 else history[dropped:],
             record.history_dropped + dropped if dropped > 0 else record.history_dropped,
         )
