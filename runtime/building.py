@@ -1,7 +1,7 @@
 """Building frozen records on the hot path.
 
-The ``__init__`` that attrs writes for a frozen class goes through ``object.__setattr__``, some 94 ns a field; setting the
-slots of a plain object takes some 15.
+The ``__init__`` that attrs writes for a frozen class goes through ``object.__setattr__``, some 94 ns a field; setting
+the slots of a plain object takes some 15.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ def builder(cls: Callable[P, T]) -> Callable[P, T]:
             defaults[f"default_{name}"] = field.default
             params.append(f"{name}=default_{name}")
         lines.append(f"    self.{name} = {value}")
-    source = [f"def build({', '.join(params)}):", "    self = new(open_)", *lines, "    self.__class__ = cls", "    return self"]
+    source = [
+        f"def build({', '.join(params)}):",
+        "    self = new(open_)",
+        *lines,
+        "    self.__class__ = cls",
+        "    return self",
+    ]
     exec(compile("\n".join(source), f"<builder of {cast('type', cls).__name__}>", "exec"), defaults)  # noqa: S102 - only names of fields go in
     return cast("Callable[P, T]", defaults["build"])
 

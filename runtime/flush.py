@@ -61,8 +61,8 @@ class GroupCommitter:
         return future
 
     def call(self, actor: Actor, decide: Callable[[Turn], object], *, alone: bool = False) -> asyncio.Future[object]:
-        """``submit`` for a caller who awaits the future at once. Where nothing else is ready to run on the loop, the group
-        would have this one call: then it is flushed before this returns.
+        """``submit`` for a caller who awaits the future at once. Where nothing else is ready to run on the loop, the
+        group would have this one call: then it is flushed before this returns.
         """
         future = self._new_future()
         self._queue.append(Call(actor, decide, future, alone))

@@ -116,7 +116,9 @@ class Member:
             drop = not keep and record.state in TERMINAL_INPUT_STATES
             commit.inputs.append(InputWrite(record, is_new, None if drop else body, drop and not is_new))
         if blobs:
-            needed = {blob_id for each in commit.inputs if each.body is not None for blob_id in each.record.admission.blobs}
+            needed = {
+                blob_id for each in commit.inputs if each.body is not None for blob_id in each.record.admission.blobs
+            }
             commit.blobs = [(blob_id, content) for blob_id, content in blobs.items() if blob_id in needed]
         if settings.event_log:
             commit.events = self._log()

@@ -244,8 +244,8 @@ class StoreEnvironment:
     def _fill_ahead(self, env: lmdb.Environment, length: int) -> None:
         """Lengthen the file by zeros before its pages are used up: a commit that need not lengthen it is synced faster.
 
-        Nobody else writes, for the write transaction has begun. Where there is no room the commit will say so. Only every
-        eighth transaction looks: what is left is enough for more than eight ordinary ones.
+        Nobody else writes, for the write transaction has begun. Where there is no room the commit will say so. Only
+        every eighth transaction looks: what is left is enough for more than eight ordinary ones.
         """
         self._begun += 1
         if self._begun % _LOOK_EVERY:

@@ -20,7 +20,6 @@ from ..runtime.store import InputFilter, InputPage, LoadedRuntime, Pruned, Resul
 from .codec import (
     Fence,
     decode_fence,
-    decode_input,
     decode_key,
     decode_number,
     decode_pruned,
@@ -29,6 +28,7 @@ from .codec import (
 )
 from .codec_envelope import row_name, unseal
 from .codec_events import decode_event
+from .codec_inputs import decode_input
 from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
     ACTIVE,
@@ -55,7 +55,6 @@ from .lmdb_rows import (
     receipt_key,
     result_key,
     run_prefix,
-    state_key,
 )
 
 T = TypeVar("T")

@@ -12,9 +12,10 @@ from ..runtime.ids import InputId, RunId
 from ..runtime.records import InputRecord, RunBoundaryReceipt
 from ..runtime.store import Finding, Pruned, ResultRef
 from .audit import StoredBlob, StoredRuntime, audit
-from .codec import decode_input, decode_key, decode_number, decode_pruned, decode_receipt, decode_runtime
+from .codec import decode_key, decode_number, decode_pruned, decode_receipt, decode_runtime
 from .codec_envelope import row_name, unseal
 from .codec_events import decode_event
+from .codec_inputs import decode_input
 from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,

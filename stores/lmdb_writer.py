@@ -14,9 +14,10 @@ from ..runtime.records import FIRST_ORDER, TERMINAL_INPUT_STATES, InputRecord, R
 from ..runtime.store import Claim, Commit, InputWrite, WriteResult, Written
 from ..spec.errors import HoldstateError
 from ..spec.invariants import PRIORITY_SHIFT
-from .codec import Fence, decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
+from .codec import Fence, decode_number, encode_key, encode_number, encode_receipt, encode_runtime
 from .codec_envelope import sealed
 from .codec_events import encode_event
+from .codec_inputs import encode_input
 from .lmdb_reader import LmdbReader
 from .lmdb_rows import (
     ACTIVE,
@@ -229,7 +230,7 @@ class Prepared(NamedTuple):
 
 _KEPT_RUNTIMES: Final = 10_000
 WrittenRuntimes = dict[bytes, tuple[bytes, RuntimeRecord]]
-"""By prefix, a value of ``runtimes`` as it was put and the record in it: what has the same bytes need not be decoded."""
+"""By prefix, a value of ``runtimes`` as it was put and its record: what has the same bytes need not be decoded."""
 
 
 @final

@@ -278,7 +278,7 @@ def test_rows_in_the_wrong_place_are_findings(tmp_path: Path) -> None:
         (active,) = books.active.values()
         prefix = store._environment.ordinals.get("r") or prefix_of(b"")
         moved = lmdb_rows.state_key(lmdb_rows.order_key(prefix, 99))
-        from holdstate.stores.codec import encode_input
+        from holdstate.stores.codec_inputs import encode_input
 
         store._environment.write(lambda rows: rows.put(lmdb_rows.ACTIVE, moved, encode_input(active)))
         odd = prefix + bytes(16) + b"\x02"

@@ -193,7 +193,7 @@ def test_pruning_goes_in_bounded_transactions(store: LmdbStore, books: Books) ->
 def rewrite(store: LmdbStore, table: bytes, key: bytes, record: object) -> None:
     """Put another input record where one is, as no command would."""
     from holdstate.runtime.records import InputRecord
-    from holdstate.stores.codec import encode_input
+    from holdstate.stores.codec_inputs import encode_input
 
     assert isinstance(record, InputRecord)
     changed = record
