@@ -252,12 +252,15 @@ class GroupCommitter:
         assert self._in_flight is not None, "a commit is settled once, by its loop or by the one that adopts it"
         group, writing, _ = self._in_flight
         self._in_flight = None
+        self._is_flushing = True
         try:
             results = done.result()
         except Exception as error:  # noqa: BLE001 - as in _write_here
             self._settle_failure(group, writing, _as_store_error(error, applied=None))
         else:
             self._settle(group, writing, results)
+        finally:
+            self._is_flushing = False
         if self._queue:
             self._schedule()
 

@@ -50,7 +50,7 @@ class Merged:
             written = self.writes.get(input_id)
             is_new, body = (before is None, delta.bodies.get(input_id)) if written is None else (written[0], written[2])
             self.writes[input_id] = (is_new, after, body)
-            if before is None and admission.idempotency_key is not None:
+            if admission.idempotency_key is not None:
                 self.keys[admission.idempotency_key] = input_id
         self.blobs.update(delta.blobs)
         for receipt in delta.receipts:

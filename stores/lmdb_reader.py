@@ -187,8 +187,10 @@ class LmdbReader:
         prefix = self.prefix(runtime_id)
         if prefix is None:
             return None
-        table = BODIES if record.is_terminal else ACTIVE
-        return self._rows.read(table, body_key(order_key(prefix, record.order)), unseal)
+        key = body_key(order_key(prefix, record.order))
+        kept = self._rows.read(BODIES, key, unseal) if record.is_terminal else None
+        # It may have ended since this view was taken, so that its body is still to be moved.
+        return self._rows.read(ACTIVE, key, unseal) if kept is None else kept
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""

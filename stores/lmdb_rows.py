@@ -216,14 +216,14 @@ class Rows:
         return stat["psize"] * (stat["leaf_pages"] + stat["overflow_pages"])
 
     def put_all(self, puts: list[tuple[bytes, bytes, bytes]]) -> None:
-        """Write sealed rows, each replacing what is there. Many have to come table by table in the order of keys."""
+        """Write sealed rows, each replacing what is there; many go table by table in the order of keys."""
         databases = self._databases
         if len(puts) <= _FEW:
             put = self.txn.put
             for table, key, value in puts:
                 put(key, value, db=databases[table])
         else:
-            for table, rows in groupby(puts, _TABLE):
+            for table, rows in groupby(sorted(puts), _TABLE):
                 with self.txn.cursor(databases[table]) as cursor:
                     cursor.putmulti([(key, value) for _, key, value in rows])
         self.bytes_written += sum([len(key) + len(value) for _, key, value in puts])

@@ -91,7 +91,6 @@ def merged(drafts: Sequence[Draft]) -> Draft:
         made.kept_bodies += each.kept_bodies
         made.blobs.update(each.blobs)
         made.released_blobs |= each.released_blobs
-    made.puts.sort()
     return made
 
 

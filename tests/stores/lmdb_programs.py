@@ -114,19 +114,19 @@ def file_limit(path: Path) -> None:
         books.write(store, books.accept(["first"]))
         size = store.stats().size_bytes
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 128 * KIB, resource.RLIM_INFINITY))
-        check_full(store, books)
+        check_full(store, books, 4096 * KIB)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        books.write(store, books.accept(["big"], body=bytes(1024 * KIB)))
+        books.write(store, books.accept(["big"], body=bytes(4096 * KIB)))
         assert store.verify() == []
     say("done")
 
 
-def check_full(store: LmdbStore, books: Books) -> None:
+def check_full(store: LmdbStore, books: Books, size: int = 1024 * KIB) -> None:
     """A commit that does not fit is refused as StoreFull, leaves all as it was, and small ones go on."""
     before = loaded(store)
     for _ in range(3):
         try:
-            store.commit([books.accept(["big"], body=bytes(1024 * KIB))])
+            store.commit([books.accept(["big"], body=bytes(size))])
         except StoreFull as error:
             assert error.applied is not True, error  # noqa: PT017 - the same check runs in a program of its own
         else:

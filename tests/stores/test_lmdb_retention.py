@@ -55,7 +55,7 @@ def test_a_payload_that_is_kept_keeps_its_blobs(store: LmdbStore, books: Books) 
     books.write(store, books.finish(keep_body=True))
     (ended,) = books.ended.values()
     with store.reading() as reader:
-        assert reader.load_body("r", ended.input_id) == b"{}"
+        assert reader.load_body("r", ended) == b"{}"
     assert store.sweep_blobs() == 0
     assert store.blob_exists(blob_id(b"image"))
     assert store.verify() == []
