@@ -251,10 +251,12 @@ class StoreEnvironment:
         if self._begun % _LOOK_EVERY:
             return
         info = env.info()
-        used = (info["last_pgno"] + 1 + _PAGES_LEFT) * self._page_size
-        if used > length and used < info["map_size"]:
+        # The reserve beyond the cap is for what makes room.
+        end = min(info["map_size"], self._options.max_map_size)
+        wanted = (info["last_pgno"] + 1 + _PAGES_LEFT) * self._page_size
+        if length < wanted < end:
             with suppress(OSError):
-                files.append_zeros(self._data_path, self._identity, min(used + _FILL_BYTES, info["map_size"]))
+                files.append_zeros(self._data_path, self._identity, min(wanted + _FILL_BYTES, end))
 
     # -- growth, reopening, closing ------------------------------------------------------------------------------
 

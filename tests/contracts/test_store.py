@@ -317,7 +317,7 @@ async def test_failing_merge_of_two_calls_leaves_nothing_half_done(
     rows, memory = rows_of(home.store), memory_of(driver)
     with monkeypatch.context() as patch:
         patch.setattr(turn.Merged, "add", _fails_at(times, turn.Merged.add))
-        outcomes = await asyncio.gather(*map(driver.accept_input, calls), return_exceptions=True)
+        outcomes = await asyncio.gather(*[driver.accept_input(each) for each in calls], return_exceptions=True)
     assert [isinstance(each, RuntimeError | StoreError) for each in outcomes] == fail
     if all(fail):
         assert (rows_of(home.store), memory_of(driver)) == (rows, memory)

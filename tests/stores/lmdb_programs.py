@@ -76,6 +76,18 @@ def hold(path: Path) -> None:
         sys.stdin.readline()
 
 
+def watch(path: Path) -> None:
+    """Look at runtime ``r`` in one view before and after the word, then in a new one; says how many inputs it has."""
+    with LmdbStore.open(path, read_only=True) as store:
+        with store.reading() as reader:
+            before = reader.load_runtime("r")
+            say("ready")
+            sys.stdin.readline()
+            assert reader.load_runtime("r") == before
+        assert store.verify() == []
+        say(len(loaded(store).inputs))
+
+
 def fork(path: Path) -> None:
     """The child is refused until it closes what it inherited and opens the store anew; the parent goes on."""
     with LmdbStore.open(path) as store:
@@ -163,7 +175,9 @@ def stale(path: Path) -> None:
         say("fenced" if isinstance(result, Fenced) else repr(result))
 
 
-PROGRAMS = {each.__name__: each for each in (work, grow, claim, create, hold, fork, file_limit, unprivileged, stale)}
+PROGRAMS = {
+    each.__name__: each for each in (work, grow, claim, create, hold, watch, fork, file_limit, unprivileged, stale)
+}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](Path(sys.argv[2]))
