@@ -203,8 +203,9 @@ class _Check:
             _refuse_type("header.id", header.id, "a uuid.UUID")
         _timestamp(header.timestamp)
         self.source(header.source)
-        if type(header.durability) is not Durability:
-            _member(header.durability, Durability, "header.durability")
+        durability: Any = header.durability
+        if type(durability) is not Durability:
+            _member(durability, Durability, "header.durability")
         if header.visibility is not VISIBLE:
             self.visibility(header.visibility)
         if header.idempotency_key is not None:

@@ -556,6 +556,14 @@ async def test_retention_may_keep_payloads(home: Home) -> None:
     assert home.store.verify() == []
 
 
+async def test_kept_payload_is_read_while_its_input_ends(home: Home) -> None:
+    """In the group that ends an input, its payload is found where the store still has it (C41)."""
+    driver = await opened(home.store, settings=evolve(SETTINGS, retention=Retention(keep_payloads=True)))
+    await accept(driver, prompt(1, blocks=(PIXELS,)))
+    _, found = await asyncio.gather(driver.cancel_input(input_id(1)), driver.persisted_input(input_id(1)))
+    assert found == prompt(1, blocks=(PIXELS,)) == await driver.persisted_input(input_id(1))
+
+
 async def test_live_row_never_refers_to_a_missing_blob(home: Home) -> None:
     """A shared blob lives as long as the last input that needs it; sweeping never takes a needed one (C41)."""
     driver = await opened(home.store)

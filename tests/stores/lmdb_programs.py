@@ -175,9 +175,8 @@ def stale(path: Path) -> None:
         say("fenced" if isinstance(result, Fenced) else repr(result))
 
 
-PROGRAMS = {
-    each.__name__: each for each in (work, grow, claim, create, hold, watch, fork, file_limit, unprivileged, stale)
-}
+ALL = (work, grow, claim, create, hold, watch, fork, file_limit, unprivileged, stale)
+PROGRAMS = {each.__name__: each for each in ALL}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](Path(sys.argv[2]))
