@@ -136,18 +136,24 @@ class LmdbReader:
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         """The record of an input, active or ended. Active ones have no index: all of the runtime are looked through."""
         ended = self.load_ended(runtime_id, input_id)
-        return self._find_active(runtime_id, lambda record: record.input_id == input_id) if ended is None else ended
+        if ended is not None:
+            return ended
+        return self._find_active(runtime_id, input_id.bytes, lambda record: record.input_id == input_id)
 
     def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
         """The record of the input that was admitted under an idempotency key, found as by ``load_input``."""
         ended = self.find_ended_by_key(runtime_id, key)
         if ended is not None:
             return ended
-        return self._find_active(runtime_id, lambda record: record.admission.idempotency_key == key)
+        return self._find_active(runtime_id, key.encode(), lambda record: record.admission.idempotency_key == key)
 
-    def _find_active(self, runtime_id: str, is_wanted: Callable[[InputRecord], bool]) -> InputRecord | None:
+    def _find_active(
+        self, runtime_id: str, part: bytes, is_wanted: Callable[[InputRecord], bool]
+    ) -> InputRecord | None:
         prefix = self.prefix(runtime_id)
-        records = () if prefix is None else (decode_input(ACTIVE, *row) for row in self._rows.states(prefix))
+        rows = () if prefix is None else self._rows.states(prefix)
+        # Every row has to be sound, for a damaged one might be it; only those that have ``part`` in them are decoded.
+        records = (decode_input(ACTIVE, *row) for row in rows if part in unseal(ACTIVE, *row))
         return next(filter(is_wanted, records), None)
 
     def load_ended(self, runtime_id: str, input_id: UUID) -> InputRecord | None:

@@ -1,6 +1,6 @@
 """One group of commits and claims inside one write transaction: every check of a member before its first put.
 
-Rows are collected and written table by table in the order of their keys; a member that is refused adds none.
+Rows are collected and written together, many of them in the order of tables and keys; a refused member adds none.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import lmdb
 import pytest
@@ -145,6 +146,24 @@ def test_damage_that_only_the_auditor_reads_is_found(tmp_path: Path, table: byte
     change(tmp_path / "store", table, lambda key, value: value if key == b"format" else flipped(key, value))
     with LmdbStore.open(tmp_path / "store") as store:
         assert "row_is_readable" in {finding.check for finding in store.verify()}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_active_input_is_not_missed_because_its_row_is_damaged(tmp_path: Path, *, known: bool) -> None:
+    """Who looks for an input without an index is told of the damage, be it in the row that was meant or not (C7)."""
+    books = filled(tmp_path / "store")
+    (active,) = books.active.values()
+    (key,) = change(tmp_path / "store", lmdb_rows.ACTIVE, flipped, state_prefix())
+    with LmdbStore.open(tmp_path / "store") as store:
+        calls: list[Callable[[], object]] = [
+            partial(store.load_input, "r", active.input_id if known else InputId(UUID(int=99))),
+            partial(store.find_by_key, "r", "active" if known else "unknown"),
+        ]
+        for call in calls:
+            with pytest.raises(StoreCorruption) as caught:
+                call()
+            assert caught.value.where == f"active row {key.hex()}"
+        assert store.load_input("r", next(iter(books.ended))) is not None
 
 
 def test_a_damaged_payload_hinders_nothing_but_its_reading(tmp_path: Path) -> None:

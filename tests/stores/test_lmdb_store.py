@@ -135,6 +135,16 @@ def test_an_admitted_input_is_found_in_every_way(store: LmdbStore, books: Books)
         assert reader.load_record("r") == books.record
 
 
+def test_an_active_input_is_told_from_those_that_mention_it(store: LmdbStore, books: Books) -> None:
+    """Without an index too: a key within another one's, an id within another one's key."""
+    books.write(store, books.accept(["key and more", "key"]))
+    first, second = books.active.values()
+    assert store.find_by_key("r", "key") == second
+    assert store.find_by_key("r", "key and") is None
+    assert store.load_input("r", first.input_id) == first
+    assert store.load_input("r", second.input_id) == second
+
+
 def test_what_is_not_there_is_none(store: LmdbStore, books: Books) -> None:
     """Unknown runtimes, inputs, keys, runs and blobs are answered with None, not with an error."""
     nobody = UUID(int=99)
