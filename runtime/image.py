@@ -54,8 +54,8 @@ class RuntimeImage:
 
     def contributors(self) -> list[InputRecord]:
         """The contributors of the current run that are still active, in staging order."""
-        inputs = self.inputs
-        return [inputs[input_id] for input_id in self.runtime.contributors if input_id in inputs]
+        found = map(self.inputs.get, self.runtime.contributors)
+        return [record for record in found if record is not None]
 
     def staged(self) -> list[InputRecord]:
         return [record for record in self.contributors() if record.state is InputState.STAGED]

@@ -239,7 +239,22 @@ def stored_form(record: RuntimeRecord) -> RuntimeRecord:
     pre = RuntimeState.IDLE if record.pre_run_state is RuntimeState.ATTACHED else record.pre_run_state
     if state is record.state and pre is record.pre_run_state:
         return record
-    return evolve(record, state=state, pre_run_state=pre)
+    return build_runtime_record(
+        record.runtime_id,
+        state,
+        record.current_run_id,
+        pre,
+        record.contributors,
+        record.boundary_count,
+        record.shared_run,
+        record.last_run,
+        record.epoch,
+        record.revision,
+        record.next_order,
+        record.counts,
+        record.has_snapshot,
+        record.created_at,
+    )
 
 
 def attached_as(memory: RuntimeRecord, stored: RuntimeRecord) -> RuntimeRecord:
