@@ -28,7 +28,7 @@ from .ids import InputId
 from .image import RuntimeImage
 from .inputs import PeerInput, PeerRequest
 from .outcomes import Accepted, Deduplicated, Rejected
-from .records import PRIORITY_BIAS, Admission, InputRecord
+from .records import PRIORITY_BIAS, Admission, InputRecord, build_admission, build_input_record
 from .rejections import RejectionCode
 from .stepper import Stepper, runtime_fields
 
@@ -51,7 +51,7 @@ def accept(image: RuntimeImage, row: CommandRow, command: Accept, settings: Runt
         return Delta(runtime=runtime, outcome=refusal)
     idle = runtime.state is not RuntimeState.RUNNING
     decision, wakes = _decide(command, settings, idle=idle)
-    record = InputRecord(_admission(image, command, decision, wakes=wakes))
+    record = build_input_record(_admission(image, command, decision, wakes=wakes))
     return _admit(image, row, command, settings, record)
 
 
@@ -100,7 +100,7 @@ def _admission(image: RuntimeImage, command: Accept, decision: PolicyDecision, *
     header = given.header
     steer = decision.route is RoutingDisposition.STEER
     order = image.runtime.next_order
-    return Admission(
+    return build_admission(
         header.id,
         order + PRIORITY_BIAS if decision.queue_mode is QueueMode.PRIORITY else order,
         given.kind,

@@ -103,7 +103,7 @@ class PersistentRuntimeDriver:
 
     async def _call(self, decide: Callable[[Turn], T], *, alone: bool = False) -> T:
         self._actor.check_open()
-        return cast("T", await self._committer.submit(self._actor, decide, alone=alone))
+        return cast("T", await self._committer.call(self._actor, decide, alone=alone))
 
     async def _command(self, make: Callable[[datetime], c.Command]) -> object:
         return await self._call(lambda turn: turn.step(make(turn.at)))
@@ -144,7 +144,7 @@ class PersistentRuntimeDriver:
         Raises ``RunInProgress`` while a run is current, ``RunIdReused`` for an id that was used before.
         """
         self._actor.check_open()
-        future = self._committer.submit(self._actor, partial(calls.begin_run, given=run_id))
+        future = self._committer.call(self._actor, partial(calls.begin_run, given=run_id))
         try:
             return cast("Run | None", await future)
         except asyncio.CancelledError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -25,6 +25,9 @@ from .turn import Member, Turn
 LONG_COMMIT_SECONDS = 0.005
 """While commits take less on average they run on the loop: a thread would cost more than it gives."""
 
+MOST_IN_A_ROW = 8
+"""Calls that are flushed at once before one goes through the loop, which looks for input and timers meanwhile."""
+
 MAX_GROUP = 512
 """Calls in one group, so that the loop is never held for long."""
 
@@ -38,6 +41,9 @@ class GroupCommitter:
         self._queue: deque[Call | Opening] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
+        self._ready: Collection[object] | None = None
+        self._is_flushing = False
+        self._in_a_row = 0
         self._in_flight: tuple[Group, list[Member | Opening], ThreadFuture[list[WriteResult]]] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._average_seconds = 0.0
@@ -52,6 +58,22 @@ class GroupCommitter:
         """Queue a call. Cancelling the future while the call is queued takes it back; later the call happens."""
         future = self._new_future()
         self._enqueue(Call(actor, decide, future, alone))
+        return future
+
+    def call(self, actor: Actor, decide: Callable[[Turn], object], *, alone: bool = False) -> asyncio.Future[object]:
+        """``submit`` for a caller who awaits the future at once. Where nothing else is ready to run on the loop, the
+        group would have this one call: then it is flushed before this returns.
+        """
+        future = self._new_future()
+        self._queue.append(Call(actor, decide, future, alone))
+        if self._scheduled or self._is_flushing or self._in_flight is not None:
+            return future
+        if self._ready or self._ready is None or self._in_a_row == MOST_IN_A_ROW:
+            self._in_a_row = 0
+            self._schedule()
+        else:
+            self._in_a_row += 1
+            self._flush()
         return future
 
     def submit_quietly(self, actor: Actor, decide: Callable[[Turn], object]) -> None:
@@ -77,6 +99,8 @@ class GroupCommitter:
         self._queue.clear()
         self._scheduled = False
         self._loop = loop
+        # The stock loop's own queue of what is ready, which asyncio does not give out; another loop may have none.
+        self._ready = getattr(loop, "_ready", None)
         if self._in_flight is not None:
             self._finish(self._in_flight[2])
 
@@ -93,6 +117,15 @@ class GroupCommitter:
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._is_flushing = True
+        try:
+            self._flush_queue()
+        finally:
+            self._is_flushing = False
+        if self._queue:
+            self._schedule()
+
+    def _flush_queue(self) -> None:
         group = Group()
         try:
             with self._store.reading() as reader:
@@ -105,15 +138,10 @@ class GroupCommitter:
             write = self._store.prepare(items) if items else list
         except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
             self._settle_failure(group, writing, _as_store_error(error, applied=False))
-            return self._schedule_rest()
+            return
         if items and self._average_seconds > LONG_COMMIT_SECONDS and self._start_thread(group, writing, write):
-            return None
+            return
         self._write_here(group, writing, write)
-        return self._schedule_rest()
-
-    def _schedule_rest(self) -> None:
-        if self._queue:
-            self._schedule()
 
     def _decide_all(self, group: Group, reader: Reader) -> None:
         """Decide the queued calls in order; a call that cannot join this group waits with all later ones of its
@@ -224,13 +252,17 @@ class GroupCommitter:
         assert self._in_flight is not None, "a commit is settled once, by its loop or by the one that adopts it"
         group, writing, _ = self._in_flight
         self._in_flight = None
+        self._is_flushing = True
         try:
             results = done.result()
         except Exception as error:  # noqa: BLE001 - as in _write_here
             self._settle_failure(group, writing, _as_store_error(error, applied=None))
         else:
             self._settle(group, writing, results)
-        self._schedule_rest()
+        finally:
+            self._is_flushing = False
+        if self._queue:
+            self._schedule()
 
     # -- after the write -------------------------------------------------------------------------------------------
 

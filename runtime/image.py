@@ -26,7 +26,7 @@ class RuntimeImage:
     ephemeral ones.
     """
 
-    __slots__ = ("bodies", "inputs", "lanes", "runtime", "scopes")
+    __slots__ = ("bodies", "inputs", "keys", "lanes", "runtime", "scopes")
 
     def __init__(self, runtime: RuntimeRecord, inputs: Iterable[InputRecord] = ()) -> None:
         self.runtime = runtime
@@ -34,6 +34,8 @@ class RuntimeImage:
         self.lanes: dict[Lane, SortedDict[int, InputId]] = {lane: SortedDict() for lane in Lane}
         self.scopes: dict[Scope, dict[InputId, None]] = {}
         self.bodies: dict[InputId, bytes] = {}
+        self.keys: dict[str, InputId] = {}
+        """Active inputs by idempotency key."""
         for record in inputs:
             self._insert(record)
 
@@ -52,8 +54,8 @@ class RuntimeImage:
 
     def contributors(self) -> list[InputRecord]:
         """The contributors of the current run that are still active, in staging order."""
-        inputs = self.inputs
-        return [inputs[input_id] for input_id in self.runtime.contributors if input_id in inputs]
+        found = map(self.inputs.get, self.runtime.contributors)
+        return [record for record in found if record is not None]
 
     def staged(self) -> list[InputRecord]:
         return [record for record in self.contributors() if record.state is InputState.STAGED]
@@ -98,6 +100,8 @@ class RuntimeImage:
             return
         admission = record.admission
         self.inputs[admission.input_id] = record
+        if admission.idempotency_key is not None:
+            self.keys[admission.idempotency_key] = admission.input_id
         if record.state is InputState.QUEUED:
             self.lanes[admission.lane][admission.order] = admission.input_id
             if admission.supersession_key is not None:
@@ -109,6 +113,8 @@ class RuntimeImage:
             return
         admission = record.admission
         del self.inputs[admission.input_id]
+        if admission.idempotency_key is not None:
+            del self.keys[admission.idempotency_key]
         if record.state is InputState.QUEUED:
             del self.lanes[admission.lane][admission.order]
             if admission.supersession_key is not None:

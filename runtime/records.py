@@ -25,6 +25,7 @@ from ..spec.vocabulary import (
     RunEnding,
     RuntimeState,
 )
+from .building import builder
 from .ids import InputId, RunId
 
 TERMINAL_INPUT_STATES = frozenset(
@@ -64,7 +65,7 @@ class ResultSource(StrEnum):
 
 
 @final
-@frozen
+@frozen(weakref_slot=False)
 class Admission:
     """What was decided about an input when it was admitted; never worked out again.
 
@@ -93,7 +94,7 @@ class Admission:
 
 
 @final
-@frozen
+@frozen(weakref_slot=False)
 class InputRecord:
     """One input as machine 1 sees it. ``failure_cap`` is the cap in force at its last failure; ``not_before`` holds it
     back.
@@ -167,7 +168,7 @@ class RunBoundaryReceipt:
 
 
 @final
-@frozen
+@frozen(weakref_slot=False)
 class Counts:
     """How many rows a runtime has. All but active count what there ever was; retention keeps its own count. So
     ``events`` is the offset that the next event of the log gets.
@@ -190,13 +191,18 @@ class LastRun:
     ending: RunEnding
 
 
+build_admission = builder(Admission)
+build_input_record = builder(InputRecord)
+build_counts = builder(Counts)
+"""The constructors of the records that every command makes anew, several times faster."""
+
 FIRST_ORDER = 1
 PRIORITY_BIAS = -(2**62)
 """Order keys of the priority class lie this far below the others; within each class the counter decides."""
 
 
 @final
-@frozen
+@frozen(weakref_slot=False)
 class RuntimeRecord:
     """One runtime. ``revision`` rises by one with every command that is committed, ``epoch`` with every open.
 
@@ -224,13 +230,31 @@ class RuntimeRecord:
         return self.state in TERMINAL_RUNTIME_STATES
 
 
+build_runtime_record = builder(RuntimeRecord)
+
+
 def stored_form(record: RuntimeRecord) -> RuntimeRecord:
     """``record`` as it is stored: an attached runtime is stored as idle, since being attached is volatile."""
     state = RuntimeState.IDLE if record.state is RuntimeState.ATTACHED else record.state
     pre = RuntimeState.IDLE if record.pre_run_state is RuntimeState.ATTACHED else record.pre_run_state
     if state is record.state and pre is record.pre_run_state:
         return record
-    return evolve(record, state=state, pre_run_state=pre)
+    return build_runtime_record(
+        record.runtime_id,
+        state,
+        record.current_run_id,
+        pre,
+        record.contributors,
+        record.boundary_count,
+        record.shared_run,
+        record.last_run,
+        record.epoch,
+        record.revision,
+        record.next_order,
+        record.counts,
+        record.has_snapshot,
+        record.created_at,
+    )
 
 
 def attached_as(memory: RuntimeRecord, stored: RuntimeRecord) -> RuntimeRecord:

@@ -102,9 +102,9 @@ def apply_boundary(image: RuntimeImage, row: CommandRow, command: ApplyBoundary,
     if problem is not None:
         raise ContributorsRefused(command.name, receipt.run_id, problem)
     stepper = Stepper(image, row, command, settings)
-    stepper.send()
     if command.result is not None:
-        _answer(stepper, ResultSource.BOUNDARY)
+        stepper.result_source = ResultSource.BOUNDARY
+    stepper.send()
     delta = stepper.delta(
         boundary_count=image.runtime.boundary_count + 1,
         receipts=1,
@@ -112,7 +112,8 @@ def apply_boundary(image: RuntimeImage, row: CommandRow, command: ApplyBoundary,
         has_snapshot=True if command.snapshot is not None else None,
     )
     ephemeral = tuple(record.input_id for record in staged if record.admission.is_ephemeral)
-    receipt = evolve(receipt, ephemeral_input_ids=ephemeral)
+    if receipt.ephemeral_input_ids != ephemeral:
+        receipt = evolve(receipt, ephemeral_input_ids=ephemeral)
     delta.receipts.append(receipt)
     if command.result is not None:
         delta.results.append((ResultRef(receipt.run_id, receipt.sequence), command.result))
@@ -148,9 +149,9 @@ def complete(image: RuntimeImage, row: CommandRow, command: CompleteRun, setting
     if command.consumed is not None and sorted(command.consumed) != sorted(record.input_id for record in contributors):
         raise ContributorsRefused(command.name, command.run_id, "the consumed inputs must be exactly its contributors")
     stepper = Stepper(image, row, command, settings)
-    stepper.send()
     if command.result is not None:
-        _answer(stepper, ResultSource.COMPLETION)
+        stepper.result_source = ResultSource.COMPLETION
+    stepper.send()
     delta = stepper.delta(ending=RunEnding.COMPLETED, results=0 if command.result is None else 1)
     if command.result is not None:
         delta.results.append((ResultRef(command.run_id), command.result))
@@ -220,11 +221,6 @@ def _leave(
     delta = stepper.delta(contributors=tuple(each for each in runtime.contributors if each not in left))
     delta.outcome = named
     return delta
-
-
-def _answer(stepper: Stepper, source: ResultSource) -> None:
-    for _, after in list(stepper.changed.values()):
-        stepper.amend(evolve(after, result_source=source))
 
 
 def _gave_back(stepper: Stepper) -> bool:

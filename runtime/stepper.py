@@ -35,7 +35,11 @@ from .records import (
     HistoryEntry,
     InputRecord,
     LastRun,
+    ResultSource,
     RuntimeRecord,
+    build_counts,
+    build_input_record,
+    build_runtime_record,
 )
 
 INPUTS = INPUT_LIFECYCLE.compile()
@@ -93,6 +97,7 @@ class Stepper:
         "facts",
         "image",
         "key_added",
+        "result_source",
         "row",
         "runtime_sets",
         "settings",
@@ -108,9 +113,12 @@ class Stepper:
         self.facts["max_attempts"] = settings.retry.max_attempts
         self.state: RuntimeState = image.runtime.state
         self.runtime_sets: Facts = {}
-        self.changed: dict[InputId, tuple[InputRecord | None, InputRecord]] = {}
+        # By order key: an id takes ten times as long to hash.
+        self.changed: dict[int, tuple[InputRecord | None, InputRecord]] = {}
         self.announcements: list[Announcement] = []
         self.key_added = False
+        self.result_source: ResultSource | None = None
+        """Where the command gives a result: what it answers the inputs with that it changes."""
 
     def send(self, named: Mapping[Selection, Sequence[InputRecord]] = NONE_NAMED) -> None:
         """Everything the row says: its runtime events, then its groups of inputs. ``named`` are those the command
@@ -158,15 +166,16 @@ class Stepper:
     def advance(self, record: InputRecord, event: InputEvent, params: Facts) -> InputRecord:
         """``record`` after ``event``; TransitionRefused where machine 1 has no row for it."""
         step = INPUTS.step(record.state, event, input_fields(record), params)
-        history = (*record.history, HistoryEntry(self.at, record.state, step.target, event))
+        state = step.target
+        history = (*record.history, HistoryEntry(self.at, record.state, state, event))
         dropped = len(history) - self.settings.max_history
         # Anything: the table declares what each of its fields is, and a cast per field is a call on the hot path.
         sets: dict[str, Any] = step.sets
         get = sets.get
         failures: int = get("failure_count", record.failure_count)
-        after = InputRecord(
+        after = build_input_record(
             record.admission,
-            step.target,
+            state,
             get("last_run_id", record.last_run_id),
             get("last_boundary_sequence", record.last_boundary_sequence),
             get("attempt_count", record.attempt_count),
@@ -178,39 +187,40 @@ class Stepper:
             get("abandon_reason", record.abandon_reason),
             get("error", record.error),
             None,
-            record.result_source,
+            self.result_source or record.result_source,
             history if dropped <= 0 else history[dropped:],
             record.history_dropped + dropped if dropped > 0 else record.history_dropped,
         )
-        self._announce(step.emits, after)
+        if step.emits:
+            outcome = after.terminal_outcome if state in TERMINAL_INPUT_STATES else None
+            input_id, run_id = record.admission.input_id, after.last_run_id
+            for code in step.emits:
+                self.announcements.append(
+                    Announcement(cast("EventCode", code), self.at, input_id, run_id, None, outcome)
+                )
         return after
 
-    def _announce(self, codes: tuple[str, ...], record: InputRecord) -> None:
-        input_id, run_id = record.admission.input_id, record.last_run_id
-        outcome = record.terminal_outcome
-        for code in codes:
-            self.announcements.append(Announcement(cast("EventCode", code), self.at, input_id, run_id, None, outcome))
-
     def _put(self, before: InputRecord, after: InputRecord) -> None:
-        input_id = after.admission.input_id
-        first = self.changed.get(input_id)
-        self.changed[input_id] = (before if first is None else first[0], after)
+        order = after.admission.order
+        first = self.changed.get(order)
+        self.changed[order] = (before if first is None else first[0], after)
 
     def admit(self, record: InputRecord) -> InputRecord:
         """Count ``record``, which is in ``changed`` as if it had existed before, as new; returns what became of it."""
         admission = record.admission
-        _, admitted = self.changed[admission.input_id]
-        self.changed[admission.input_id] = (None, admitted)
+        _, admitted = self.changed[admission.order]
+        self.changed[admission.order] = (None, admitted)
         self.key_added = admission.idempotency_key is not None
         return admitted
 
     def amend(self, record: InputRecord) -> None:
         """Replace the new version of an input that this command changed, for a stamp that no machine field holds."""
-        self.changed[record.input_id] = (self.changed[record.input_id][0], record)
+        order = record.admission.order
+        self.changed[order] = (self.changed[order][0], record)
 
     def after(self, record: InputRecord) -> InputRecord:
         """The newest version of ``record`` within this command."""
-        changed = self.changed.get(record.input_id)
+        changed = self.changed.get(record.admission.order)
         return record if changed is None else changed[1]
 
     # -- the result ------------------------------------------------------------------------------------------------
@@ -232,7 +242,7 @@ class Stepper:
         """
         for code in self.row.announces:
             run_id = cast("RunId | None", self.facts.get("run_id"))
-            self.announcements.append(Announcement(code, self.at, run_id=run_id, state=self.state))
+            self.announcements.append(Announcement(code, self.at, None, run_id, self.state))
         before = self.image.runtime
         stored = bool(self.row.commits) and (
             bool(self.runtime_sets)
@@ -248,7 +258,7 @@ class Stepper:
         last_run = before.last_run
         if ended and ending is not None and before.current_run_id is not None:
             last_run = LastRun(before.current_run_id, ending)
-        runtime = RuntimeRecord(
+        runtime = build_runtime_record(
             before.runtime_id,
             self.state,
             current,
@@ -272,12 +282,15 @@ class Stepper:
         )
 
     def _changes_a_stored_input(self) -> bool:
-        return any(after.admission.durability is not Durability.EPHEMERAL for _, after in self.changed.values())
+        for _, after in self.changed.values():  # noqa: SIM110 - a generator costs more than the loop
+            if after.admission.durability is not Durability.EPHEMERAL:
+                return True
+        return False
 
     def _counts(self, before: Counts, receipts: int, results: int) -> Counts:
         active, ended = before.active, before.ended
         for old, new in self.changed.values():
-            if new.admission.is_ephemeral:
+            if new.admission.durability is Durability.EPHEMERAL:
                 continue
             if old is None:
                 active += 1
@@ -285,4 +298,4 @@ class Stepper:
                 active -= 1
                 ended += 1
         keys = before.keys + (1 if self.key_added else 0)
-        return Counts(active, ended, keys, before.receipts + receipts, before.results + results, before.events)
+        return build_counts(active, ended, keys, before.receipts + receipts, before.results + results, before.events)

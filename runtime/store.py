@@ -41,7 +41,7 @@ class ResultRef:
 
 
 @final
-@frozen
+@define
 class InputWrite:
     """One input row to write. ``body`` is given when the input is admitted; an input that is terminal moves to the
     ended ones.
@@ -192,8 +192,16 @@ class Reader(Protocol):
         """The record of the input that was admitted under an idempotency key, active or ended."""
         ...
 
-    def load_body(self, runtime_id: str, input_id: UUID) -> bytes | None:
-        """The input as admitted; None when it is unknown or its payload was dropped."""
+    def load_ended(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
+        """The record of an ended input. Unlike ``load_input`` it may not take longer the more inputs are active."""
+        ...
+
+    def find_ended_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the ended input that was admitted under an idempotency key, as quickly as ``load_ended``."""
+        ...
+
+    def load_body(self, runtime_id: str, record: InputRecord) -> bytes | None:
+        """The input of ``record`` as admitted; None when it is unknown or its payload was dropped."""
         ...
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None: ...

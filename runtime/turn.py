@@ -6,10 +6,11 @@ does not hold yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
+from ..spec.vocabulary import Durability
 from . import core
 from .commands import Command
 from .delta import Delta
@@ -17,7 +18,7 @@ from .errors import StoreCorruption
 from .events import EventEnvelope, logged
 from .ids import InputId, RunId
 from .inputs import Input
-from .records import InputRecord, RunBoundaryReceipt
+from .records import TERMINAL_INPUT_STATES, InputRecord, RunBoundaryReceipt
 from .store import Commit, InputWrite, Reader, ResultRef
 from .wire import decode_body, hydrate
 
@@ -26,56 +27,35 @@ if TYPE_CHECKING:
 
 
 @final
-class Member:
-    """One runtime's part of a group: its deltas so far, and what they add up to."""
+class Merged:
+    """What several deltas of one runtime add up to: a row that changed twice is there once."""
 
-    __slots__ = (
-        "actor",
-        "base_revision",
-        "blobs",
-        "deltas",
-        "keys",
-        "merged",
-        "opened_run",
-        "receipts",
-        "results",
-        "snapshot",
-        "writes",
-    )
+    __slots__ = ("blobs", "deltas", "keys", "receipts", "results", "snapshot", "writes")
 
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-        self.base_revision = actor.image.runtime.revision
-        self.opened_run = actor.opened_run
-        self.deltas: list[tuple[Delta, Delta]] = []
-        self.merged = 0
-        self.writes: dict[InputId, tuple[bool, InputRecord, bytes | None]] = {}
+    def __init__(self) -> None:
+        self.deltas = 0
+        # By the number of the input: an id takes ten times as long to hash.
+        self.writes: dict[int, tuple[bool, InputRecord, bytes | None]] = {}
         self.keys: dict[str, InputId] = {}
         self.blobs: dict[str, bytes] = {}
         self.receipts: dict[tuple[RunId, int], RunBoundaryReceipt] = {}
         self.results: dict[ResultRef, bytes] = {}
         self.snapshot: bytes | None = None
 
-    def add(self, applied: list[tuple[Delta, Delta]]) -> None:
-        """Take over what a turn applied to memory, all of it at once: from here on ``undo`` takes it back (C37)."""
-        self.deltas.extend(applied)
-
-    def merge(self) -> None:
-        """Bring what the deltas add up to up to date. It may be done again from where it failed."""
-        while self.merged < len(self.deltas):
-            self._merge(self.deltas[self.merged][0])
-            self.merged += 1
-
-    def _merge(self, delta: Delta) -> None:
+    def add(self, delta: Delta) -> None:
         for before, after in delta.changes:
             if after is None or after.admission.is_ephemeral:
                 continue
             admission = after.admission
             input_id = admission.input_id
-            written = self.writes.get(input_id)
-            is_new, body = (before is None, delta.bodies.get(input_id)) if written is None else (written[0], written[2])
-            self.writes[input_id] = (is_new, after, body)
-            if before is None and admission.idempotency_key is not None:
+            number = input_id.int
+            written = self.writes.get(number)
+            if written is None:
+                body = delta.bodies.get(input_id) if delta.bodies else None
+                self.writes[number] = (before is None, after, body)
+            else:
+                self.writes[number] = (written[0], after, written[2])
+            if admission.idempotency_key is not None:
                 self.keys[admission.idempotency_key] = input_id
         self.blobs.update(delta.blobs)
         for receipt in delta.receipts:
@@ -83,35 +63,71 @@ class Member:
         self.results.update(delta.results)
         if delta.snapshot is not None:
             self.snapshot = delta.snapshot
+        self.deltas += 1
+
+
+NOTHING_MERGED: Final = Merged()
+"""Before the first call of a group; never added to."""
+
+
+@final
+class Member:
+    """One runtime's part of a group: its deltas so far, and what they add up to."""
+
+    __slots__ = ("actor", "base_revision", "deltas", "merged", "opened_run")
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.base_revision = actor.image.runtime.revision
+        self.opened_run = actor.opened_run
+        self.deltas: list[tuple[Delta, Delta]] = []
+        self.merged = NOTHING_MERGED
+
+    def add(self, applied: list[tuple[Delta, Delta]]) -> None:
+        """Take over what a turn applied to memory, all of it at once: from here on ``undo`` takes it back (C37)."""
+        self.deltas.extend(applied)
+
+    def merge(self) -> None:
+        """Bring what the deltas add up to up to date. It may be done again from where it failed."""
+        if self.deltas and self.merged is NOTHING_MERGED:
+            self.merged = Merged()
+        while self.merged.deltas < len(self.deltas):
+            self.merged.add(self.deltas[self.merged.deltas][0])
 
     @property
     def is_stored(self) -> bool:
-        return any(delta.stored for delta, _ in self.deltas)
+        for delta, _ in self.deltas:  # noqa: SIM110 - a generator costs more than the loop
+            if delta.stored:
+                return True
+        return False
 
     def commit(self) -> Commit:
-        """All deltas as one commit; a row that changed twice is written once."""
-        self.merge()
-        keep = self.actor.settings.retention.keep_payloads
-        writes = []
-        needed: set[str] = set()
-        for is_new, record, body in self.writes.values():
-            drop = record.is_terminal and not keep
-            kept = None if drop else body
-            if kept is not None:
-                needed.update(record.admission.blobs)
-            writes.append(InputWrite(record, is_new, kept, drop_body=drop and not is_new))
+        """All deltas as one commit."""
+        settings = self.actor.settings
         runtime = self.actor.stored_runtime()
-        return Commit(
-            runtime=runtime,
-            epoch=runtime.epoch,
-            base_revision=self.base_revision,
-            inputs=writes,
-            receipts=list(self.receipts.values()),
-            results=list(self.results.items()),
-            blobs=[(blob_id, content) for blob_id, content in self.blobs.items() if blob_id in needed],
-            snapshot=self.snapshot,
-            events=self._log() if self.actor.settings.event_log else [],
-        )
+        commit = Commit(runtime, runtime.epoch, self.base_revision)
+        if len(self.deltas) == 1:  # almost always: there is nothing to merge
+            delta = self.deltas[0][0]
+            writes: Iterable[tuple[bool, InputRecord, bytes | None]] = _writes_of(delta)
+            commit.receipts, commit.results, commit.snapshot = delta.receipts, delta.results, delta.snapshot
+            blobs = dict(delta.blobs)
+        else:
+            self.merge()
+            merged = self.merged
+            writes, blobs, commit.snapshot = merged.writes.values(), merged.blobs, merged.snapshot
+            commit.receipts, commit.results = list(merged.receipts.values()), list(merged.results.items())
+        keep = settings.retention.keep_payloads
+        for is_new, record, body in writes:
+            drop = not keep and record.state in TERMINAL_INPUT_STATES
+            commit.inputs.append(InputWrite(record, is_new, None if drop else body, drop and not is_new))
+        if blobs:
+            needed = {
+                blob_id for each in commit.inputs if each.body is not None for blob_id in each.record.admission.blobs
+            }
+            commit.blobs = [(blob_id, content) for blob_id, content in blobs.items() if blob_id in needed]
+        if settings.event_log:
+            commit.events = self._log()
+        return commit
 
     def _log(self) -> list[EventEnvelope]:
         """The events of all commands that write, in order. What is published later are these very ones."""
@@ -127,6 +143,16 @@ class Member:
         for _, inverse in reversed(self.deltas):
             self.actor.image.apply(inverse)
         self.actor.opened_run = self.opened_run
+
+
+def _writes_of(delta: Delta) -> list[tuple[bool, InputRecord, bytes | None]]:
+    """The inputs that a delta writes: whether each is new, and its body where that is known."""
+    bodies = delta.bodies
+    return [
+        (before is None, after, bodies.get(after.admission.input_id) if bodies else None)
+        for before, after in delta.changes
+        if after is not None and after.admission.durability is not Durability.EPHEMERAL
+    ]
 
 
 @final
@@ -173,47 +199,46 @@ class Turn:
         record = self.actor.image.inputs.get(input_id)
         if record is not None:
             return record
-        written = self.member.writes.get(input_id)
+        written = self.member.merged.writes.get(input_id.int)
         if written is not None:
             return written[1]
-        return self.reader.load_input(self.actor.runtime_id, input_id)
+        return self.reader.load_ended(self.actor.runtime_id, input_id)
 
     def find_by_key(self, key: str) -> InputRecord | None:
         """The record of the input that was admitted under ``key``, active or ended."""
-        input_id = self.member.keys.get(key)
+        input_id = self.actor.image.keys.get(key) or self.member.merged.keys.get(key)
         if input_id is not None:
             return self.find_input(input_id)
-        stored = self.reader.find_by_key(self.actor.runtime_id, key)
-        return None if stored is None else self.find_input(stored.input_id)
+        return self.reader.find_ended_by_key(self.actor.runtime_id, key)
 
     def receipt(self, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
-        decided = self.member.receipts.get((run_id, sequence))
+        decided = self.member.merged.receipts.get((run_id, sequence))
         return decided or self.reader.load_receipt(self.actor.runtime_id, run_id, sequence)
 
     def has_receipt(self, run_id: RunId) -> bool:
-        decided = any(decided_run == run_id for decided_run, _ in self.member.receipts)
+        decided = any(decided_run == run_id for decided_run, _ in self.member.merged.receipts)
         return decided or self.reader.has_receipt(self.actor.runtime_id, run_id)
 
     def blob_exists(self, blob_id: str) -> bool:
-        return blob_id in self.member.blobs or self.reader.blob_exists(blob_id)
+        return blob_id in self.member.merged.blobs or self.reader.blob_exists(blob_id)
 
     def session_snapshot(self) -> bytes | None:
-        if self.member.snapshot is not None:
-            return self.member.snapshot
+        if self.member.merged.snapshot is not None:
+            return self.member.merged.snapshot
         return self.reader.load_session_snapshot(self.actor.runtime_id)
 
     def result(self, ref: ResultRef) -> bytes | None:
-        decided = self.member.results.get(ref)
+        decided = self.member.merged.results.get(ref)
         return decided if decided is not None else self.reader.load_result(self.actor.runtime_id, ref)
 
     def input(self, record: InputRecord) -> Input | None:
         """The input as admitted, images inline again; None when its payload was dropped."""
         body = self.actor.image.bodies.get(record.input_id)
         if body is None:
-            written = self.member.writes.get(record.input_id)
+            written = self.member.merged.writes.get(record.input_id.int)
             body = None if written is None else written[2]
         if body is None:
-            body = self.reader.load_body(self.actor.runtime_id, record.input_id)
+            body = self.reader.load_body(self.actor.runtime_id, record)
         if body is None and record.is_terminal:
             return None
         if body is None:
@@ -222,7 +247,7 @@ class Turn:
 
     def blob(self, blob_id: str) -> bytes:
         """The content of a blob that is known to be there; StoreCorruption where it is not."""
-        content = self.member.blobs.get(blob_id)
+        content = self.member.merged.blobs.get(blob_id)
         if content is None:
             content = self.reader.get_blob(blob_id)
         if content is None:

@@ -15,6 +15,7 @@ from ..spec.vocabulary import Durability, HandlingMode, InputKind
 from .blocks import ImageBlock, TextBlock
 from .errors import InvalidInput
 from .headers import (
+    VISIBLE,
     ExternalSource,
     FlowSource,
     InputHeader,
@@ -50,6 +51,8 @@ from .settings import Limits
 __all__ = ["Rejection", "RejectionCode", "check_input", "check_shape", "check_size", "strict_json"]
 
 
+_NOTHING: Final = ()
+"""There is one empty tuple: what is it needs no look."""
 LARGEST_INDEX: Final = 2**63 - 1
 
 _BLOB: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -150,27 +153,33 @@ class _Check:
     def prompt(self, value: Any) -> None:
         self.header(value.header)
         self.text(value.text, "text")
-        self.blocks(value.blocks)
-        self.turn_metadata(value.turn_metadata)
+        if value.blocks is not _NOTHING:
+            self.blocks(value.blocks)
+        if value.turn_metadata is not None:
+            self.turn_metadata(value.turn_metadata)
 
     def peer(self, value: Any) -> None:
         self.header(value.header)
         self.text(value.body, "body")
-        self.blocks(value.blocks)
+        if value.blocks is not _NOTHING:
+            self.blocks(value.blocks)
         self.convention(value.convention)
 
     def flow_step(self, value: Any) -> None:
         self.header(value.header)
         self.text(value.step_id, "step_id")
         self.text(value.instructions, "instructions")
-        self.blocks(value.blocks)
-        self.turn_metadata(value.turn_metadata)
+        if value.blocks is not _NOTHING:
+            self.blocks(value.blocks)
+        if value.turn_metadata is not None:
+            self.turn_metadata(value.turn_metadata)
 
     def external_event(self, value: Any) -> None:
         self.header(value.header)
         self.text(value.event_type, "event_type")
         self.json(value.payload, "payload")
-        self.blocks(value.blocks)
+        if value.blocks is not _NOTHING:
+            self.blocks(value.blocks)
         _member(value.handling_mode, HandlingMode, "handling_mode")
         self.json_object(value.render_metadata, "render_metadata")
 
@@ -194,17 +203,25 @@ class _Check:
             _refuse_type("header.id", header.id, "a uuid.UUID")
         _timestamp(header.timestamp)
         self.source(header.source)
-        _member(header.durability, Durability, "header.durability")
-        visibility = header.visibility
+        durability: Any = header.durability
+        if type(durability) is not Durability:
+            _member(durability, Durability, "header.durability")
+        if header.visibility is not VISIBLE:
+            self.visibility(header.visibility)
+        if header.idempotency_key is not None:
+            _key(header.idempotency_key, "header.idempotency_key")
+        if header.supersession_key is not None:
+            _key(header.supersession_key, "header.supersession_key")
+        if header.correlation_id is not None:
+            self.text(header.correlation_id, "header.correlation_id")
+        if header.trace_context is not None:
+            self.trace_context(header.trace_context)
+
+    def visibility(self, visibility: Any) -> None:
         if type(visibility) is not Visibility:
             _refuse_type("header.visibility", visibility, "a Visibility")
         _boolean(visibility.transcript_eligible, "header.visibility.transcript_eligible")
         _boolean(visibility.operator_eligible, "header.visibility.operator_eligible")
-        _key(header.idempotency_key, "header.idempotency_key")
-        _key(header.supersession_key, "header.supersession_key")
-        self.optional_text(header.correlation_id, "header.correlation_id")
-        if header.trace_context is not None:
-            self.trace_context(header.trace_context)
 
     def trace_context(self, context: Any) -> None:
         if type(context) is not TraceContext:
@@ -290,8 +307,6 @@ class _Check:
         self.text(convention.request_id, "convention.request_id")
 
     def turn_metadata(self, turn: Any) -> None:
-        if turn is None:
-            return
         if type(turn) is not TurnMetadata:
             _refuse_type("turn_metadata", turn, "a TurnMetadata or None")
         if turn.handling_mode is not None:
@@ -357,10 +372,9 @@ def _boolean(value: object, path: str) -> None:
 
 
 def _key(value: object, path: str) -> None:
-    if value is not None:
-        problem = key_problem(value)
-        if problem is not None:
-            refuse(path, problem, RejectionCode.INVALID_KEY)
+    problem = key_problem(value)
+    if problem is not None:
+        refuse(path, problem, RejectionCode.INVALID_KEY)
 
 
 def _timestamp(value: object) -> None:

@@ -15,6 +15,7 @@ ROW_FORMAT: Final = 1
 """The newest row version that is read, and the one that is written."""
 
 _HEAD: Final = Struct(">BI")
+_pack_head: Final = _HEAD.pack
 _VERSION_BYTE: Final = bytes([ROW_FORMAT])
 ENVELOPE_BYTES: Final = _HEAD.size
 
@@ -37,7 +38,12 @@ _seeds: Final = _Seeds()
 
 def seal(table: bytes, key: bytes, payload: bytes) -> bytes:
     """``payload`` as the value that is stored under ``key`` of ``table``."""
-    return _HEAD.pack(ROW_FORMAT, crc32(payload, crc32(key + _VERSION_BYTE, _seeds[table]))) + payload
+    return sealed(table, key, payload)[2]
+
+
+def sealed(table: bytes, key: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """A row to put: table, key, and ``payload`` as the value that is stored there."""
+    return table, key, _pack_head(ROW_FORMAT, crc32(payload, crc32(key + _VERSION_BYTE, _seeds[table]))) + payload
 
 
 def unseal(table: bytes, key: bytes, value: bytes) -> bytes:

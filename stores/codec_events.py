@@ -6,13 +6,12 @@ from typing import Final, NamedTuple, final
 from uuid import UUID
 
 from msgspec import Struct as Row
-from msgspec import msgpack
 
 from ..runtime.events import Announcement, EventEnvelope, offset_of
 from ..runtime.ids import EventId, InputId, RunId
 from ..runtime.records import TerminalOutcome
 from . import codec_numbers as numbers
-from .codec import Count, Time, decoding, named, named_or_none, numbered_or_none
+from .codec_parts import Count, Time, decoding, encode, named, named_or_none, numbered_or_none
 
 _CODE_OF: Final = named(numbers.EVENT_CODES)
 _STATE_OF: Final = named_or_none(numbers.ANNOUNCED_STATES)
@@ -22,8 +21,6 @@ _STATES: Final = numbered_or_none(numbers.ANNOUNCED_STATES)
 _REASONS: Final = numbered_or_none(numbers.ABANDON_REASONS)
 
 _OutcomeRow = tuple[int, UUID | None, int, str | None]
-
-_encode = msgpack.Encoder(uuid_format="bytes").encode
 
 
 class _EventRow(Row, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -53,7 +50,7 @@ class LoggedEvent(NamedTuple):
 def encode_event(event: EventEnvelope) -> bytes:
     """An event that has an offset."""
     outcome = event.outcome
-    return _encode(
+    return encode(
         (
             event.event_id,
             offset_of(event),

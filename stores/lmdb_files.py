@@ -21,6 +21,8 @@ from .lmdb_errors import DATA_FILE, error_of_os
 LOCK_FILE: Final = "lock.mdb"
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+SPARE_BYTES: Final = 64 * 1024 * 1024
+"""With less than that left on the disk no file is lengthened ahead of need."""
 
 # -- where it lies -------------------------------------------------------------------------------------------------
 
@@ -160,6 +162,22 @@ def check_data_file(path: Path) -> None:
         problems = [str(error)]
     if problems:
         raise StoreCorruption(str(path), f"it is cut off: it has {size} of {wanted} bytes ({problems[0]})")
+
+
+def append_zeros(path: str, identity: tuple[int, int], size: int) -> None:
+    """Lengthen a file to ``size`` bytes, where it is still the one of that device and inode. Not synced.
+
+    The last room of a disk is left to those who need it now.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        status, disk = os.fstat(descriptor), os.fstatvfs(descriptor)
+        lacking = size - status.st_size
+        has_room = disk.f_bavail * disk.f_frsize >= lacking + SPARE_BYTES
+        if (status.st_dev, status.st_ino) == identity and lacking > 0 and has_room:
+            os.pwrite(descriptor, bytes(lacking), status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _read_meta(path: Path, head: bytes) -> tuple[int, int, int]:

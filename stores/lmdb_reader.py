@@ -20,7 +20,6 @@ from ..runtime.store import InputFilter, InputPage, LoadedRuntime, Pruned, Resul
 from .codec import (
     Fence,
     decode_fence,
-    decode_input,
     decode_key,
     decode_number,
     decode_pruned,
@@ -29,6 +28,7 @@ from .codec import (
 )
 from .codec_envelope import row_name, unseal
 from .codec_events import decode_event
+from .codec_inputs import decode_input
 from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
     ACTIVE,
@@ -55,7 +55,6 @@ from .lmdb_rows import (
     receipt_key,
     result_key,
     run_prefix,
-    state_key,
 )
 
 T = TypeVar("T")
@@ -135,24 +134,45 @@ class LmdbReader:
         return LoadedRuntime(record, inputs, tuple(receipts))
 
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
-        """The record of an input, active or ended."""
-        prefix = self.prefix(runtime_id)
-        return None if prefix is None else self._input(prefix, input_id)
+        """The record of an input, active or ended. Active ones have no index: all of the runtime are looked through."""
+        ended = self.load_ended(runtime_id, input_id)
+        if ended is not None:
+            return ended
+        return self._find_active(runtime_id, input_id.bytes, lambda record: record.input_id == input_id)
 
-    def _input(self, prefix: bytes, input_id: UUID) -> InputRecord | None:
+    def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the input that was admitted under an idempotency key, found as by ``load_input``."""
+        ended = self.find_ended_by_key(runtime_id, key)
+        if ended is not None:
+            return ended
+        return self._find_active(runtime_id, key.encode(), lambda record: record.admission.idempotency_key == key)
+
+    def _find_active(
+        self, runtime_id: str, part: bytes, is_wanted: Callable[[InputRecord], bool]
+    ) -> InputRecord | None:
+        prefix = self.prefix(runtime_id)
+        rows = () if prefix is None else self._rows.states(prefix)
+        # Every row has to be sound, for a damaged one might be it; only those that have ``part`` in them are decoded.
+        records = (decode_input(ACTIVE, *row) for row in rows if part in unseal(ACTIVE, *row))
+        return next(filter(is_wanted, records), None)
+
+    def load_ended(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
+        """The record of an ended input."""
+        prefix = self.prefix(runtime_id)
+        return None if prefix is None else self._ended(prefix, input_id)
+
+    def _ended(self, prefix: bytes, input_id: UUID) -> InputRecord | None:
         key = input_key(prefix, input_id)
         order = self._rows.read(ORDERS, key, decode_number)
         if order is None:
             return None
-        place = order_key(prefix, order)
-        record = self._rows.read(ACTIVE, state_key(place), decode_input)
-        record = record or self._rows.read(ENDED, place, decode_input)
+        record = self._rows.read(ENDED, order_key(prefix, order), decode_input)
         if record is None or record.input_id != input_id:
             raise StoreCorruption(row_name(ORDERS, key), f"input {input_id} is not where it points, at order {order}")
         return record
 
-    def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
-        """The record of the input that was admitted under an idempotency key, active or ended."""
+    def find_ended_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the ended input that was admitted under an idempotency key."""
         prefix = self.prefix(runtime_id)
         if prefix is None:
             return None
@@ -163,20 +183,20 @@ class LmdbReader:
         input_id, stored_key = found
         if stored_key != key:
             raise StoreCorruption(row_name(KEYS, place), f"it is the entry of key {stored_key!r}, not of {key!r}")
-        record = self._input(prefix, input_id)
+        record = self._ended(prefix, input_id)
         if record is None:
             raise StoreCorruption(row_name(KEYS, place), f"key {key!r} names input {input_id}, which is missing")
         return record
 
-    def load_body(self, runtime_id: str, input_id: UUID) -> bytes | None:
+    def load_body(self, runtime_id: str, record: InputRecord) -> bytes | None:
         """The input as admitted; None when it is unknown or its payload was dropped."""
         prefix = self.prefix(runtime_id)
-        order = None if prefix is None else self._rows.read(ORDERS, input_key(prefix, input_id), decode_number)
-        if prefix is None or order is None:
+        if prefix is None:
             return None
-        key = body_key(order_key(prefix, order))
-        body = self._rows.read(ACTIVE, key, unseal)
-        return self._rows.read(BODIES, key, unseal) if body is None else body
+        key = body_key(order_key(prefix, record.order))
+        kept = self._rows.read(BODIES, key, unseal) if record.is_terminal else None
+        # It may have ended since this view was taken, so that its body is still to be moved.
+        return self._rows.read(ACTIVE, key, unseal) if kept is None else kept
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""

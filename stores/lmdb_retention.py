@@ -17,9 +17,10 @@ from ..runtime.errors import StoreCorruption
 from ..runtime.records import InputRecord
 from ..runtime.settings import Retention
 from ..runtime.store import Pruned
-from .codec import decode_input, decode_number, decode_pruned, decode_receipt, decode_runtime, encode_pruned
+from .codec import decode_number, decode_pruned, decode_receipt, decode_runtime, encode_pruned
 from .codec_envelope import row_name
 from .codec_events import decode_event
+from .codec_inputs import decode_input
 from .lmdb_environment import StoreEnvironment
 from .lmdb_rows import (
     ACTIVE,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Final, TypeAlias, TypeVar, final
 from uuid import UUID
 
 import lmdb
 
 from ..runtime.store import ResultRef
-from .codec_envelope import seal
+from .codec_envelope import sealed
 
 T = TypeVar("T")
 
@@ -61,8 +62,9 @@ _ORDER_BIAS: Final = 2**63
 _BLOB_PREFIX: Final = "sha256:"
 _STATE: Final = b"\0"
 _BODY: Final = b"\1"
-_FEW: Final = 2
-"""Rows that are put one by one: a cursor costs more than that."""
+_FEW: Final = 16
+"""Rows that are put one by one: a cursor for each table costs more than that."""
+_TABLE: Final = itemgetter(0)
 _OF_BOUNDARY: Final = b"\0"
 _OF_COMPLETION: Final = b"\1"
 DIGEST_BYTES: Final = 32
@@ -213,30 +215,30 @@ class Rows:
         stat = self.txn.stat(self._databases[table])
         return stat["psize"] * (stat["leaf_pages"] + stat["overflow_pages"])
 
-    def put_all(self, table: bytes, rows: list[tuple[bytes, bytes]]) -> None:
-        """Write sealed rows, replacing what is there, in the order of their keys. May sort them in place."""
-        database = self._databases[table]
-        if len(rows) <= _FEW:
-            for key, value in sorted(rows) if len(rows) > 1 else rows:
-                self.txn.put(key, value, db=database)
-                self.bytes_written += len(key) + len(value)
+    def put_all(self, puts: list[tuple[bytes, bytes, bytes]]) -> None:
+        """Write sealed rows, each replacing what is there; many go table by table in the order of keys."""
+        databases = self._databases
+        if len(puts) <= _FEW:
+            put = self.txn.put
+            for table, key, value in puts:
+                put(key, value, db=databases[table])
         else:
-            rows.sort()
-            with self.txn.cursor(database) as cursor:
-                cursor.putmulti(rows)
-            self.bytes_written += sum([len(key) + len(value) for key, value in rows])
-        self.changes += len(rows)
-        self.rows_written += len(rows)
+            for table, rows in groupby(sorted(puts), _TABLE):
+                with self.txn.cursor(databases[table]) as cursor:
+                    cursor.putmulti([(key, value) for _, key, value in rows])
+        self.bytes_written += sum([len(key) + len(value) for _, key, value in puts])
+        self.changes += len(puts)
+        self.rows_written += len(puts)
 
     def put(self, table: bytes, key: bytes, payload: bytes) -> None:
         """Seal and write one row."""
-        self.put_all(table, [(key, seal(table, key, payload))])
+        self.put_all([sealed(table, key, payload)])
 
     def move(self, key: bytes, source: bytes, target: bytes) -> None:
         """Give a row to another table as it is, if it is there."""
         value = self.get(source, key)
         if value is not None:
-            self.put_all(target, [(key, value)])
+            self.put_all([(target, key, value)])
             self.delete(source, key)
 
     def delete(self, table: bytes, key: bytes) -> bool:

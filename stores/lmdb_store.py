@@ -42,13 +42,12 @@ from .lmdb_rows import (
     BODIES,
     ENDED,
     NOBODY,
-    ORDERS,
     RUNTIMES,
     Rows,
     blob_name,
 )
 from .lmdb_verification import verify_store
-from .lmdb_writer import GroupWriter, Prepared, admits
+from .lmdb_writer import GroupWriter, Prepared, WrittenRuntimes, admits
 
 GIB: Final = 1024**3
 TIB: Final = 1024**4
@@ -69,6 +68,7 @@ class LmdbStore:
 
     def __init__(self, environment: StoreEnvironment) -> None:
         self._environment = environment
+        self._written: WrittenRuntimes = {}
 
     @classmethod
     def open(
@@ -133,7 +133,7 @@ class LmdbStore:
         releases = not any(admits(member) for member in group)
 
         def work(rows: Rows) -> tuple[list[WriteResult], dict[str, bytes]]:
-            writer = GroupWriter(rows, environment.ordinals)
+            writer = GroupWriter(rows, environment.ordinals, self._written)
             return writer.write(prepared), writer.created
 
         def write() -> list[WriteResult]:
@@ -265,11 +265,11 @@ class LmdbStore:
         """Counts of rows now, and of what was written since the store was opened."""
         environment = self._environment
         with environment.reading() as rows:
-            runtimes, inputs, ended, blobs = map(rows.count, (RUNTIMES, ORDERS, ENDED, BLOBS))
+            runtimes, active_rows, ended, blobs = map(rows.count, (RUNTIMES, ACTIVE, ENDED, BLOBS))
             body_bytes = rows.page_bytes(ACTIVE) + rows.page_bytes(BODIES)
         return StoreStats(
             runtimes=runtimes,
-            active_inputs=inputs - ended,
+            active_inputs=active_rows // 2,  # each has a state row and a body
             ended_inputs=ended,
             blobs=blobs,
             body_bytes=body_bytes,

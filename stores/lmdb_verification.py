@@ -12,9 +12,10 @@ from ..runtime.ids import InputId, RunId
 from ..runtime.records import InputRecord, RunBoundaryReceipt
 from ..runtime.store import Finding, Pruned, ResultRef
 from .audit import StoredBlob, StoredRuntime, audit
-from .codec import decode_input, decode_key, decode_number, decode_pruned, decode_receipt, decode_runtime
+from .codec import decode_key, decode_number, decode_pruned, decode_receipt, decode_runtime
 from .codec_envelope import row_name, unseal
 from .codec_events import decode_event
+from .codec_inputs import decode_input
 from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,
@@ -37,6 +38,7 @@ from .lmdb_rows import (
     blob_name,
     event_key,
     idempotency_key,
+    input_key,
     is_body,
     order_key,
     order_of,
@@ -47,6 +49,8 @@ from .lmdb_rows import (
 )
 
 T = TypeVar("T")
+
+_ACTIVE_INDEXED: Final = "an active input has this place too"
 
 _OF_RUNTIMES: Final = (RUNTIMES, ACTIVE, ENDED, BODIES, ORDERS, KEYS, RECEIPTS, RESULTS, SNAPSHOTS, PRUNED, EVENTS)
 
@@ -128,6 +132,7 @@ class _StoreReading:
         stored.bodies = self._bodies(ACTIVE, prefix, stored.ended) | self._bodies(BODIES, prefix, stored.active)
         stored.orders = {_run_of(key, prefix): order for key, order in self._all(ORDERS, prefix, decode_number)}
         stored.keys = self._keys(prefix)
+        self._index_active(stored, prefix)
         stored.receipts = self._receipts(prefix)
         stored.results = {ref for key, _ in self._all(RESULTS, prefix, unseal) for ref in self._refs_of(prefix, key)}
         stored.events = self._events(prefix)
@@ -166,6 +171,20 @@ class _StoreReading:
             self._placed(KEYS, key, idempotency_key(prefix, text))
             found[text] = input_id
         return found
+
+    def _index_active(self, stored: StoredRuntime, prefix: bytes) -> None:
+        """Take the active inputs into the indexes, which in the store hold the ended ones alone."""
+        for record in stored.active:
+            admission = record.admission
+            if admission.input_id in stored.orders:
+                self._found("index_holds_ended_inputs", ORDERS, input_key(prefix, admission.input_id), _ACTIVE_INDEXED)
+            stored.orders.setdefault(admission.input_id, admission.order)
+            key = admission.idempotency_key
+            if key is None:
+                continue
+            if key in stored.keys:
+                self._found("index_holds_ended_inputs", KEYS, idempotency_key(prefix, key), _ACTIVE_INDEXED)
+            stored.keys.setdefault(key, admission.input_id)
 
     def _receipts(self, prefix: bytes) -> list[RunBoundaryReceipt]:
         found = []

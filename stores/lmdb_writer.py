@@ -1,22 +1,23 @@
 """One group of commits and claims inside one write transaction: every check of a member before its first put.
 
-Rows are collected and written table by table in the order of their keys; a member that is refused adds none.
+Rows are collected and written together, many of them in the order of tables and keys; a refused member adds none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from ..runtime.errors import Fenced, StoreError
 from ..runtime.events import offset_of
-from ..runtime.records import FIRST_ORDER, InputRecord
+from ..runtime.records import FIRST_ORDER, TERMINAL_INPUT_STATES, InputRecord, RuntimeRecord
 from ..runtime.store import Claim, Commit, InputWrite, WriteResult, Written
 from ..spec.errors import HoldstateError
 from ..spec.invariants import PRIORITY_SHIFT
-from .codec import decode_number, encode_input, encode_key, encode_number, encode_receipt, encode_runtime
-from .codec_envelope import seal
+from .codec import Fence, decode_number, encode_key, encode_number, encode_receipt, encode_runtime
+from .codec_envelope import sealed
 from .codec_events import encode_event
+from .codec_inputs import encode_input
 from .lmdb_reader import LmdbReader
 from .lmdb_rows import (
     ACTIVE,
@@ -69,7 +70,7 @@ class Draft:
 
     # By hand: factories cost as much again, on every commit.
     def __init__(self) -> None:
-        self.puts: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        self.puts: list[tuple[bytes, bytes, bytes]] = []
         self.deletes: list[tuple[bytes, bytes]] = []
         self.kept_bodies: list[bytes] = []
         self.expected: list[tuple[bytes, bytes, str, object]] = []
@@ -78,14 +79,6 @@ class Draft:
         self.needed_blobs: dict[str, str] = {}
         self.released_blobs: set[bytes] = set()
 
-    def put(self, table: bytes, key: bytes, payload: bytes) -> None:
-        row = key, seal(table, key, payload)
-        rows = self.puts.get(table)
-        if rows is None:
-            self.puts[table] = [row]
-        else:
-            rows.append(row)
-
 
 def merged(drafts: Sequence[Draft]) -> Draft:
     """All that ``drafts`` write. Their checks are done by now. They stay as they are: a write may be made again."""
@@ -93,8 +86,7 @@ def merged(drafts: Sequence[Draft]) -> Draft:
         return drafts[0]
     made = Draft()
     for each in drafts:
-        for table, rows in each.puts.items():
-            made.puts.setdefault(table, []).extend(rows)
+        made.puts += each.puts
         made.deletes += each.deletes
         made.kept_bodies += each.kept_bodies
         made.blobs.update(each.blobs)
@@ -105,21 +97,22 @@ def merged(drafts: Sequence[Draft]) -> Draft:
 def draft(prefix: bytes, commit: Commit) -> Draft:
     """Encode ``commit`` for the runtime whose keys start with ``prefix``."""
     made = Draft()
-    made.put(RUNTIMES, prefix, encode_runtime(commit.runtime))
+    put = made.puts.append
+    put(sealed(RUNTIMES, prefix, encode_runtime(commit.runtime)))
     for write in commit.inputs:
         _draft_input(made, prefix, write)
     for receipt in commit.receipts:
         key = receipt_key(prefix, receipt.run_id, receipt.sequence)
         made.unexpected.append((RECEIPTS, key, f"receipt {receipt.sequence} of run", receipt.run_id))
-        made.put(RECEIPTS, key, encode_receipt(receipt))
+        put(sealed(RECEIPTS, key, encode_receipt(receipt)))
     for ref, result in commit.results:
-        made.put(RESULTS, result_key(prefix, ref), result)
+        put(sealed(RESULTS, result_key(prefix, ref), result))
     for event in commit.events:
         place = event_key(prefix, offset_of(event))
         made.unexpected.append((EVENTS, place, "event", event.offset))
-        made.put(EVENTS, place, encode_event(event))
+        put(sealed(EVENTS, place, encode_event(event)))
     if commit.snapshot is not None:
-        made.put(SNAPSHOTS, prefix, commit.snapshot)
+        put(sealed(SNAPSHOTS, prefix, commit.snapshot))
     for blob_id, content in commit.blobs:
         digest = blob_key(blob_id)
         # A blob that nothing in the commit refers to would only wait for the next sweep.
@@ -129,42 +122,53 @@ def draft(prefix: bytes, commit: Commit) -> Draft:
 
 
 def _draft_input(made: Draft, prefix: bytes, write: InputWrite) -> None:
-    record, admission = write.record, write.record.admission
-    place = order_key(prefix, admission.order)
+    record = write.record
+    place = order_key(prefix, record.admission.order)
+    state = state_key(place)
     if write.is_new:
         _draft_admission(made, prefix, place, write)
     else:
-        made.expected.append((ACTIVE, state_key(place), "input", admission.input_id))
-    if record.is_terminal:
-        made.put(ENDED, place, encode_input(record))
-        if not write.is_new:
-            made.deletes.append((ACTIVE, state_key(place)))
-            if not write.drop_body:
-                made.kept_bodies.append(body_key(place))
-    else:
-        made.put(ACTIVE, state_key(place), encode_input(record))
-    if write.drop_body and not write.is_new:
+        made.expected.append((ACTIVE, state, "input", record.admission.input_id))
+    if record.state not in TERMINAL_INPUT_STATES:
+        made.puts.append(sealed(ACTIVE, state, encode_input(record)))
+        return
+    _draft_end(made, prefix, place, record)
+    if write.is_new:
+        return
+    made.deletes.append((ACTIVE, state))
+    if write.drop_body:
         release_body(made, ACTIVE, place, record)
+    else:
+        made.kept_bodies.append(body_key(place))
 
 
 def _draft_admission(made: Draft, prefix: bytes, place: bytes, write: InputWrite) -> None:
     admission = write.record.admission
-    index = input_key(prefix, admission.input_id)
-    made.unexpected.append((ORDERS, index, "input", admission.input_id))
-    made.put(ORDERS, index, encode_number(admission.order))
+    input_id = admission.input_id
+    made.unexpected.append((ORDERS, input_key(prefix, input_id), "input", input_id))
     key = admission.idempotency_key
     if key is not None:
-        entry = idempotency_key(prefix, key)
-        made.unexpected.append((KEYS, entry, "the idempotency key of input", admission.input_id))
-        made.put(KEYS, entry, encode_key(admission.input_id, key))
-    if write.body is None or write.drop_body:
+        made.unexpected.append((KEYS, idempotency_key(prefix, key), "the idempotency key of input", input_id))
+    if write.body is None:
         return
-    made.put(BODIES if write.record.is_terminal else ACTIVE, body_key(place), write.body)
+    table = BODIES if write.record.is_terminal else ACTIVE
+    made.puts.append(sealed(table, body_key(place), write.body))
     for blob_id in admission.blobs:
-        made.needed_blobs[blob_id] = f"input {admission.input_id} refers to the blob {blob_id}"
+        made.needed_blobs[blob_id] = f"input {input_id} refers to the blob {blob_id}"
         digest = blob_key(blob_id)
         if digest is not None:
-            made.put(BLOB_REFS, digest + place, b"")
+            made.puts.append(sealed(BLOB_REFS, digest + place, b""))
+
+
+def _draft_end(made: Draft, prefix: bytes, place: bytes, record: InputRecord) -> None:
+    """An ended input is found by its index rows; an active one is in the memory of who holds the runtime."""
+    admission = record.admission
+    put = made.puts.append
+    put(sealed(ENDED, place, encode_input(record)))
+    put(sealed(ORDERS, input_key(prefix, admission.input_id), encode_number(admission.order)))
+    key = admission.idempotency_key
+    if key is not None:
+        put(sealed(KEYS, idempotency_key(prefix, key), encode_key(admission.input_id, key)))
 
 
 def release_body(made: Draft, table: bytes, place: bytes, record: InputRecord) -> None:
@@ -182,8 +186,7 @@ def write_draft(rows: Rows, made: Draft) -> None:
     for digest, content in made.blobs.items():
         if rows.get(BLOBS, digest) is None:
             rows.put(BLOBS, digest, content)
-    for table, puts in made.puts.items():
-        rows.put_all(table, puts)
+    rows.put_all(made.puts)
     for key in made.kept_bodies:
         rows.move(key, ACTIVE, BODIES)
     for table, key in made.deletes:
@@ -224,14 +227,20 @@ class Prepared(NamedTuple):
         return member.runtime_id if isinstance(member, Claim) else member.runtime.runtime_id
 
 
+_KEPT_RUNTIMES: Final = 10_000
+WrittenRuntimes = dict[bytes, tuple[bytes, RuntimeRecord]]
+"""By prefix, a value of ``runtimes`` as it was put and its record: what has the same bytes need not be decoded."""
+
+
 @final
 class GroupWriter:
     """Writes one group. ``created`` are the prefixes of new runtimes, to be known once the transaction is committed."""
 
-    def __init__(self, rows: Rows, ordinals: dict[str, bytes]) -> None:
+    def __init__(self, rows: Rows, ordinals: dict[str, bytes], written: WrittenRuntimes) -> None:
         self.created: dict[str, bytes] = {}
         self._rows = rows
         self._reader = LmdbReader(rows, ordinals)
+        self._written = written
 
     def write(self, group: Sequence[Prepared]) -> list[WriteResult]:
         """One result per member, in their order."""
@@ -269,6 +278,7 @@ class GroupWriter:
         if made is None:
             made = draft(prefix or self._next_prefix(), commit)
         self._check_rows(commit, made)
+        self._note_runtime(made, commit.runtime)
         if prefix is None:
             self._create(commit.runtime.runtime_id)
         return commit, made
@@ -287,7 +297,7 @@ class GroupWriter:
     def _fence(self, commit: Commit, prefix: bytes | None) -> int:
         """The next order key that is stored."""
         runtime_id = commit.runtime.runtime_id
-        stored = None if prefix is None else self._reader.fence_at(prefix, runtime_id)
+        stored = None if prefix is None else self._stored_fence(prefix, runtime_id)
         if stored is None:
             raise _refused(commit, "the runtime is not stored; open it first")
         epoch, revision = stored.epoch, stored.revision
@@ -300,6 +310,19 @@ class GroupWriter:
                 f"stored are {epoch} and {revision}",
             )
         return stored.next_order
+
+    def _stored_fence(self, prefix: bytes, runtime_id: str) -> Fence | RuntimeRecord | None:
+        known = self._written.get(prefix)
+        if known is not None and known[1].runtime_id == runtime_id and known[0] == self._rows.get(RUNTIMES, prefix):
+            return known[1]
+        return self._reader.fence_at(prefix, runtime_id)
+
+    def _note_runtime(self, made: Draft, runtime: RuntimeRecord) -> None:
+        """Keep what the first row of ``made`` says; that the commit fails is no harm, for it is told by its bytes."""
+        _, prefix, value = made.puts[0]
+        if len(self._written) >= _KEPT_RUNTIMES:
+            self._written.clear()
+        self._written[prefix] = (value, runtime)
 
     def _check_rows(self, commit: Commit, made: Draft) -> None:
         get = self._rows.get

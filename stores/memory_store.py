@@ -190,11 +190,18 @@ class MemoryStore:
                 )
             return record
 
-    def load_body(self, runtime_id: str, input_id: UUID) -> bytes | None:
+    def load_ended(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
+        """The record of an ended input."""
+        return _if_ended(self.load_input(runtime_id, input_id))
+
+    def find_ended_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
+        """The record of the ended input that was admitted under an idempotency key."""
+        return _if_ended(self.find_by_key(runtime_id, key))
+
+    def load_body(self, runtime_id: str, record: InputRecord) -> bytes | None:
         """The input as admitted; None when it is unknown or its payload was dropped."""
         with self._rows(runtime_id) as rows:
-            order = rows.orders.get(input_id)
-            return None if order is None else rows.bodies.get(order)
+            return rows.bodies.get(record.order)
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""
@@ -320,3 +327,7 @@ def _stored_runtime(tables: Tables, runtime_id: str) -> StoredRuntime:
         },
         pruned=tables.pruned.get(runtime_id, Pruned()),
     )
+
+
+def _if_ended(record: InputRecord | None) -> InputRecord | None:
+    return record if record is not None and record.is_terminal else None

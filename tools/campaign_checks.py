@@ -172,7 +172,8 @@ def _other_rows(reader: Reader, name: str, wanted: ModelRuntime) -> Iterator[str
         if reader.load_result(name, ResultRef(RunId(UUID(run_id)))) != result.encode():
             yield f"the result of run {run_id} of {name} is not {result!r}"
     for input_id in wanted.active:
-        body = reader.load_body(name, UUID(input_id))
+        record = reader.load_input(name, UUID(input_id))
+        body = None if record is None else reader.load_body(name, record)
         if body is None or input_id not in str(_without_header(body)):
             yield f"the payload of input {input_id} of {name} is missing or another's"
 

@@ -108,7 +108,7 @@ def input_view(record: InputRecord, reader: Reader | None = None, runtime_id: st
 
 
 def _stored_with(record: InputRecord, reader: Reader, runtime_id: str) -> dict[str, JSON]:
-    body = reader.load_body(runtime_id, record.input_id)
+    body = reader.load_body(runtime_id, record)
     ref = ResultRef.of(record)
     result, is_base64 = result_text(None if ref is None else reader.load_result(runtime_id, ref))
     history: list[JSON] = [

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import lmdb
 
 from holdstate.runtime.blocks import ImageBlock
 from holdstate.runtime.outcomes import BoundaryApplied, RunOutput
@@ -100,6 +101,13 @@ async def facts_of(store: RuntimeStore) -> dict[str, Any]:
     return facts
 
 
+def _copy(path: Path) -> None:
+    """The data file without the zeros behind its last page, which a store does not need."""
+    with lmdb.open(str(path), max_dbs=20, lib_version=0, readonly=True) as env:
+        used = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    (FIXTURE / DATA_FILE).write_bytes((path / DATA_FILE).read_bytes()[:used])
+
+
 def main() -> None:
     """Write the fixture and what it recovers to."""
     with tempfile.TemporaryDirectory() as directory:
@@ -107,7 +115,7 @@ def main() -> None:
         with LmdbStore.open(path) as store:
             asyncio.run(_live(store))
         FIXTURE.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path / DATA_FILE, FIXTURE / DATA_FILE)
+        _copy(path)
         with LmdbStore.open(path) as store:
             facts = asyncio.run(facts_of(store))
     (FIXTURE / "expected.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -19,22 +19,24 @@ from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.errors import NotReady, StoreCorruption, StoreError
 from holdstate.runtime.flush import committer_of
 from holdstate.runtime.inputs import Input
-from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected, RunOutput
+from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected, Run, RunOutput
 from holdstate.runtime.rejections import RejectionCode
 from holdstate.runtime.settings import Limits
 from holdstate.runtime.store import RuntimeStore
 from holdstate.spec.vocabulary import Durability, InputState, OutcomeKind
-from holdstate.stores.lmdb_rows import KEYS
+from holdstate.stores.lmdb_rows import ACTIVE, KEYS, ORDERS
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import Fault, Plan
+from .damage import flipped, overwrite, raw_rows
 from .kit import (
     PRIORITY,
     RUNTIME,
     SETTINGS,
     SUPERSEDING,
     Home,
+    LmdbHome,
     MemoryHome,
     NewHome,
     Seam,
@@ -276,9 +278,14 @@ def test_one_key_is_consumed_once_whatever_happens_between(script: list[str]) ->
     asyncio.run(play())
 
 
-def _keys_in(store: RuntimeStore) -> int:
+def _keys_in(store: RuntimeStore, driver: PersistentRuntimeDriver) -> int:
+    """Keys that are indexed: on LMDB those of ended inputs in the store, those of active ones in the driver."""
     rows = cast("Any", rows_of(store))
-    return len(rows[KEYS]) if isinstance(store, LmdbStore) else len(rows[1][RUNTIME][4])
+    memory = driver._actor.image.keys
+    assert memory.keys() == {
+        each.admission.idempotency_key for each in driver._actor.image.active() if each.admission.idempotency_key
+    }
+    return len(rows[KEYS]) + len(memory) if isinstance(store, LmdbStore) else len(rows[1][RUNTIME][4])
 
 
 async def test_key_index_equals_the_stored_rows_after_every_commit(home: Home) -> None:
@@ -289,10 +296,10 @@ async def test_key_index_equals_the_stored_rows_after_every_commit(home: Home) -
     async def check() -> None:
         keys = {record.admission.idempotency_key: record for record in inputs_of(home.store)}
         keys.pop(None, None)
-        assert _keys_in(home.store) == len(keys)
+        assert _keys_in(home.store, driver) == len(keys)
         for key, record in keys.items():
             assert key is not None
-            assert home.store.find_by_key(RUNTIME, key) == record
+            assert home.store.find_by_key(RUNTIME, key) == await driver.find_by_key(key) == record
         assert home.store.verify() == []
 
     for number in range(12):
@@ -342,6 +349,7 @@ async def test_unreadable_index_entry_is_an_error_and_not_a_miss(home: Home) -> 
     """An entry of the key index that cannot be read raises StoreCorruption; nothing is admitted under it (C7)."""
     driver = await opened(home.store)
     await accept(driver, prompt(1, idempotency_key="k"))
+    await work_off(driver)
     if isinstance(home.store, LmdbStore):
         environment = home.store._environment
         with environment.reading() as rows:
@@ -360,6 +368,53 @@ async def test_unreadable_index_entry_is_an_error_and_not_a_miss(home: Home) -> 
         with pytest.raises(StoreCorruption):
             await lookup
     assert rows_of(home.store) == before
+
+
+@pytest.mark.parametrize("end", ["cancel", "supersede", "complete"])
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_input_that_ends_in_the_same_group_stays_known(home: Home, end: str, turns: int) -> None:
+    """Id and key of a stored input dedup also while the commit that ends it is under way: no second one (C5, C9)."""
+    driver = await opened(home.store)
+    await accept(driver, progress(1, idempotency_key="k", supersession_key="s"))
+    run = await begun(driver) if end == "complete" else None
+    ends: dict[str, Callable[[], Any]] = {
+        "cancel": lambda: driver.cancel_input(input_id(1)),
+        "supersede": lambda: driver.accept_input(progress(2, supersession_key="s")),
+        "complete": lambda: driver.complete_run(cast("Run", run)),
+    }
+
+    async def later(call: Any) -> Any:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await call
+
+    outcomes = await asyncio.gather(
+        ends[end](),
+        *(later(driver.accept_input(each)) for each in (prompt(3, idempotency_key="k"), prompt(1))),
+        later(driver.find_by_key("k")),
+    )
+    for outcome in outcomes[1:3]:
+        assert isinstance(outcome, Deduplicated)
+        assert outcome.existing_id == input_id(1)
+        assert outcome.terminal_outcome is not None
+    assert outcomes[3] == await driver.find_by_key("k") == home.store.find_by_key(RUNTIME, "k")
+    assert home.store.verify() == []
+
+
+async def test_known_input_is_found_in_memory_while_it_is_active(lmdb_home: LmdbHome) -> None:
+    """An active input is told by id and by key without a look at any row of an input (C5)."""
+    driver = await opened(lmdb_home.store)
+    await accept(driver, prompt(1, idempotency_key="k"))
+    store = cast("LmdbStore", lmdb_home.store)
+    for table in (KEYS, ORDERS):
+        assert raw_rows(store, table) == []
+    overwritten = raw_rows(store, ACTIVE)
+    for key, value in overwritten:
+        overwrite(store, ACTIVE, key, flipped(value, -1))
+    for again in (prompt(1), prompt(2, idempotency_key="k")):
+        outcome = await driver.accept_input(again)
+        assert isinstance(outcome, Deduplicated)
+        assert outcome.existing_id == input_id(1)
 
 
 async def test_dedup_tells_state_outcome_and_whether_the_content_was_the_same(home: Home) -> None:

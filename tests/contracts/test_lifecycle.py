@@ -37,8 +37,12 @@ from holdstate.spec.vocabulary import (
     RunEnding,
     RuntimeState,
 )
+from holdstate.stores.lmdb_rows import ACTIVE, is_body
+from holdstate.stores.lmdb_store import LmdbStore
+from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import Fault, FaultyStore, Plan
+from .damage import raw_rows
 from .kit import (
     MAX_ATTEMPTS,
     RUNTIME,
@@ -598,10 +602,12 @@ async def test_missing_body_is_a_typed_error_that_one_can_get_past(home: Home) -
     """An active input without its payload is corruption that names it, changes nothing, and can be cancelled (C30)."""
     driver = await opened(home.store)
     await accept(driver, prompt(1), prompt(2))
-    record = (await driver.input_record(input_id(1)), driver._actor.stored_runtime())
-    runtime = evolve(record[1], revision=record[1].revision + 1)
-    assert record[0] is not None
-    home.store.commit([Commit(runtime, 1, record[1].revision, [InputWrite(record[0], False, None, drop_body=True)])])
+    if isinstance(home.store, LmdbStore):
+        environment = home.store._environment
+        body = next(key for key, _ in raw_rows(home.store, ACTIVE) if is_body(key))
+        assert environment.write(lambda rows: rows.delete(ACTIVE, body))
+    else:
+        del cast("MemoryStore", home.store)._tables.rows[RUNTIME].bodies[1]
     driver = await opened(home.crash(), environment=world(1))
     rows = rows_of(home.store)
     with pytest.raises(StoreCorruption, match=str(input_id(1))):

@@ -337,9 +337,9 @@ async def _in_flight_rows(home: Home) -> tuple[LoadedRuntime, dict[Any, bytes]]:
     given_ = [event(n) for n in range(5)]
     await accept(driver, *given_)
     with home.store.reading() as reader:
-        bodies = {each.header.id: reader.load_body("source", each.header.id) or b"" for each in given_}
-    loaded = home.store.load_runtime("source")
-    assert loaded is not None
+        loaded = reader.load_runtime("source")
+        assert loaded is not None
+        bodies: dict[Any, bytes] = {each.input_id: reader.load_body("source", each) or b"" for each in loaded.inputs}
     runs = [run_id(n) for n in range(3)]
     inputs = list(loaded.inputs)
     for place, (state, run) in enumerate(

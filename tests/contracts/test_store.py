@@ -263,13 +263,13 @@ _STEPS: dict[str, tuple[Any, str, int]] = {
     "apply": (RuntimeImage, "apply", 0),
     "second apply": (RuntimeImage, "apply", 1),
     "gather": (turn.Member, "add", 0),
-    "merge": (turn.Member, "_merge", 0),
-    "second merge": (turn.Member, "_merge", 1),
+    "writes": (turn, "_writes_of", 0),
     "commit": (turn.Member, "commit", 0),
     "draft": (lmdb_writer, "draft", 0),
     "encode": (lmdb_writer, "encode_input", 1),
-    "first table": (Rows, "put_all", 0),
-    "third table": (Rows, "put_all", 2),
+    "put rows": (Rows, "put_all", 0),
+    "delete": (Rows, "delete", 0),
+    "second delete": (Rows, "delete", 1),
     "write draft": (lmdb_writer, "write_draft", 0),
     "decide": (Tables, "decide", 0),
     "rows": (Tables, "_write_input", 1),
@@ -303,6 +303,28 @@ async def test_failing_step_between_deciding_and_committing_leaves_nothing_half_
     assert isinstance(outcome, RuntimeError | StoreError)
     assert (rows_of(home.store), memory_of(driver)) == (rows, memory)
     await acts[command]()
+    assert_memory_equals_store(driver, home.store)
+
+
+@pytest.mark.parametrize(("times", "fail"), [(0, [False, True]), (1, [True, True])])
+async def test_failing_merge_of_two_calls_leaves_nothing_half_done(
+    home: Home, monkeypatch: pytest.MonkeyPatch, times: int, fail: list[bool]
+) -> None:
+    """What cannot be added up is refused: the call that needed the sum, or the whole group; a retry succeeds (C37)."""
+    driver = await opened(home.store)
+    await accept(driver, progress(1, supersession_key="s"))
+    calls = (progress(2, supersession_key="s", idempotency_key="k"), event(3))
+    rows, memory = rows_of(home.store), memory_of(driver)
+    with monkeypatch.context() as patch:
+        patch.setattr(turn.Merged, "add", _fails_at(times, turn.Merged.add))
+        outcomes = await asyncio.gather(*[driver.accept_input(each) for each in calls], return_exceptions=True)
+    assert [isinstance(each, RuntimeError | StoreError) for each in outcomes] == fail
+    if all(fail):
+        assert (rows_of(home.store), memory_of(driver)) == (rows, memory)
+    assert_memory_equals_store(driver, home.store)
+    retried = [await driver.accept_input(each) for each in calls]
+    assert [isinstance(each, Accepted) for each in retried] == fail
+    assert set(await driver.active_input_ids()) == {input_id(2), input_id(3)}
     assert_memory_equals_store(driver, home.store)
 
 
@@ -532,6 +554,14 @@ async def test_retention_may_keep_payloads(home: Home) -> None:
     assert await driver.persisted_input(input_id(1)) == prompt(1, blocks=(PIXELS,))
     assert home.store.sweep_blobs() == 0
     assert home.store.verify() == []
+
+
+async def test_kept_payload_is_read_while_its_input_ends(home: Home) -> None:
+    """In the group that ends an input, its payload is found where the store still has it (C41)."""
+    driver = await opened(home.store, settings=evolve(SETTINGS, retention=Retention(keep_payloads=True)))
+    await accept(driver, prompt(1, blocks=(PIXELS,)))
+    _, found = await asyncio.gather(driver.cancel_input(input_id(1)), driver.persisted_input(input_id(1)))
+    assert found == prompt(1, blocks=(PIXELS,)) == await driver.persisted_input(input_id(1))
 
 
 async def test_live_row_never_refers_to_a_missing_blob(home: Home) -> None:

@@ -217,7 +217,9 @@ async def test_what_carries_a_context_already_keeps_it(seen: Seen) -> None:
             assert isinstance(await watched.service.ingest("a", nonsense), Rejected)
         body = watched.store.reading()
         with body as reader:
-            stored = reader.load_body("a", given.header.id)
+            record = reader.load_input("a", given.header.id)
+            assert record is not None
+            stored = reader.load_body("a", record)
         assert stored is not None
         assert decode_body(stored).header.trace_context == TraceContext(PARENT)
 

@@ -97,7 +97,7 @@ def content_of(store: MemoryStore) -> list[object]:
     return [
         store.list_runtimes(),
         store.list_inputs(InputFilter(A)),
-        [store.load_body(A, input_id(number)) for number in numbers],
+        [store.load_body(A, an_input(number)) for number in numbers],
         [store.find_by_key(A, f"k{number}") for number in numbers],
         [store.load_receipt(A, run_id(number), 0) for number in numbers],
         [store.load_result(A, ResultRef(run_id(number))) for number in numbers],

@@ -76,6 +76,18 @@ def hold(path: Path) -> None:
         sys.stdin.readline()
 
 
+def watch(path: Path) -> None:
+    """Look at runtime ``r`` in one view before and after the word, then in a new one; says how many inputs it has."""
+    with LmdbStore.open(path, read_only=True) as store:
+        with store.reading() as reader:
+            before = reader.load_runtime("r")
+            say("ready")
+            sys.stdin.readline()
+            assert reader.load_runtime("r") == before
+        assert store.verify() == []
+        say(len(loaded(store).inputs))
+
+
 def fork(path: Path) -> None:
     """The child is refused until it closes what it inherited and opens the store anew; the parent goes on."""
     with LmdbStore.open(path) as store:
@@ -114,19 +126,19 @@ def file_limit(path: Path) -> None:
         books.write(store, books.accept(["first"]))
         size = store.stats().size_bytes
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 128 * KIB, resource.RLIM_INFINITY))
-        check_full(store, books)
+        check_full(store, books, 4096 * KIB)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        books.write(store, books.accept(["big"], body=bytes(1024 * KIB)))
+        books.write(store, books.accept(["big"], body=bytes(4096 * KIB)))
         assert store.verify() == []
     say("done")
 
 
-def check_full(store: LmdbStore, books: Books) -> None:
+def check_full(store: LmdbStore, books: Books, size: int = 1024 * KIB) -> None:
     """A commit that does not fit is refused as StoreFull, leaves all as it was, and small ones go on."""
     before = loaded(store)
     for _ in range(3):
         try:
-            store.commit([books.accept(["big"], body=bytes(1024 * KIB))])
+            store.commit([books.accept(["big"], body=bytes(size))])
         except StoreFull as error:
             assert error.applied is not True, error  # noqa: PT017 - the same check runs in a program of its own
         else:
@@ -163,7 +175,8 @@ def stale(path: Path) -> None:
         say("fenced" if isinstance(result, Fenced) else repr(result))
 
 
-PROGRAMS = {each.__name__: each for each in (work, grow, claim, create, hold, fork, file_limit, unprivileged, stale)}
+ALL = (work, grow, claim, create, hold, watch, fork, file_limit, unprivileged, stale)
+PROGRAMS = {each.__name__: each for each in ALL}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](Path(sys.argv[2]))

@@ -32,7 +32,7 @@ from holdstate.runtime.records import (
 from holdstate.runtime.store import Pruned
 from holdstate.spec import vocabulary as words
 from holdstate.spec.policy import PolicyDecision
-from holdstate.stores import codec, codec_events, codec_numbers
+from holdstate.stores import codec, codec_events, codec_inputs, codec_numbers
 from holdstate.stores.codec_envelope import ROW_FORMAT, seal, unseal
 from holdstate.stores.codec_events import encode_event
 
@@ -147,8 +147,8 @@ RECEIPTS = st.builds(
 @given(INPUTS)
 def test_an_input_is_read_as_it_was_written(record: InputRecord) -> None:
     """Every field of a storable input survives, microseconds and negative order keys too."""
-    value = seal(b"active", b"key", codec.encode_input(record))
-    assert codec.decode_input(b"active", b"key", value) == record
+    value = seal(b"active", b"key", codec_inputs.encode_input(record))
+    assert codec_inputs.decode_input(b"active", b"key", value) == record
 
 
 @given(RUNTIMES)
@@ -179,7 +179,8 @@ def test_decoded_inputs_share_their_policy_decision() -> None:
     """A decision is kept once in memory, however many inputs got it (C42)."""
     books = Books()
     one, other = (
-        codec.decode_input(b"t", b"k", seal(b"t", b"k", codec.encode_input(books.queued(order)))) for order in (1, 2)
+        codec_inputs.decode_input(b"t", b"k", seal(b"t", b"k", codec_inputs.encode_input(books.queued(order))))
+        for order in (1, 2)
     )
     assert one.admission.decision is other.admission.decision
 
@@ -187,11 +188,11 @@ def test_decoded_inputs_share_their_policy_decision() -> None:
 def test_decisions_without_end_do_not_pile_up() -> None:
     """More different decisions than are remembered are written and read all the same, and memory stays bounded."""
     record = Books().queued(1)
-    for version in range(codec._KEPT_DECISIONS + 10):
+    for version in range(codec_inputs._KEPT_DECISIONS + 10):
         decision = evolve(record.admission.decision, policy_version=version)
         other = evolve(record, admission=evolve(record.admission, decision=decision))
-        assert codec.decode_input(b"t", b"k", seal(b"t", b"k", codec.encode_input(other))) == other
-    assert len(codec._packed_decisions) <= codec._KEPT_DECISIONS
+        assert codec_inputs.decode_input(b"t", b"k", seal(b"t", b"k", codec_inputs.encode_input(other))) == other
+    assert len(codec_inputs._packed_decisions) <= codec_inputs._KEPT_DECISIONS
 
 
 # -- what may never change -----------------------------------------------------------------------------------------
@@ -325,7 +326,7 @@ def test_bytes_of_a_record_are_pinned() -> None:
     input_id = "c410" + "00" * 15 + "01"
     fingerprint = record.admission.fingerprint.hex()
     admission = f"{input_id}0701010101c3c3a16bc0c420{fingerprint}9a01010204010101c3c301{time}90"
-    assert codec.encode_input(record).hex() == f"dc001d{admission}02c0c00000c00000c000c0c0009194{time}01020100"
+    assert codec_inputs.encode_input(record).hex() == f"dc001d{admission}02c0c00000c00000c000c0c0009194{time}01020100"
     assert codec.encode_runtime(runtime).hex() == "9ea17201c0009000c2c001020196" + "00" * 6 + "c2" + time
     assert codec.encode_receipt(receipt).hex() == "97" + input_id + "0191" + input_id + "0102a164" + "90"
     outcome = TerminalOutcome(words.OutcomeKind.ABANDONED, None, words.AbandonReason.CANCELLED, "e")
@@ -341,7 +342,7 @@ def test_rows_hold_every_field_of_their_records() -> None:
     def names(*classes: type) -> list[str]:
         return [each.name for kind in classes for each in fields(kind)]
 
-    assert list(codec._InputRow.__struct_fields__) == [
+    assert list(codec_inputs._InputRow.__struct_fields__) == [
         name for name in names(Admission, InputRecord) if name != "admission"
     ]
     assert list(codec._RuntimeRow.__struct_fields__) == names(RuntimeRecord)
@@ -368,12 +369,12 @@ def test_an_ephemeral_input_and_a_naive_time_are_never_written() -> None:
     ephemeral = evolve(record, admission=evolve(record.admission, durability=words.Durability.EPHEMERAL))
     naive = evolve(record, admission=evolve(record.admission, admitted_at=START.replace(tzinfo=None)))
     with pytest.raises(KeyError):
-        codec.encode_input(ephemeral)
+        codec_inputs.encode_input(ephemeral)
     with pytest.raises(AssertionError):
-        codec.encode_input(naive)
+        codec_inputs.encode_input(naive)
 
 
-VALUE = seal(b"active", b"key", codec.encode_input(Books().queued(1, key="k")))
+VALUE = seal(b"active", b"key", codec_inputs.encode_input(Books().queued(1, key="k")))
 
 
 def test_a_flipped_bit_anywhere_is_found() -> None:
@@ -382,14 +383,14 @@ def test_a_flipped_bit_anywhere_is_found() -> None:
         damaged = bytearray(VALUE)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(StoreCorruption):
-            codec.decode_input(b"active", b"key", bytes(damaged))
+            codec_inputs.decode_input(b"active", b"key", bytes(damaged))
 
 
 def test_a_row_in_the_wrong_place_is_found() -> None:
     """The checksum binds sub-database and key, and the error names both (C38)."""
     for table, key in ((b"ended", b"key"), (b"active", b"kez")):
         with pytest.raises(StoreCorruption) as caught:
-            codec.decode_input(table, key, VALUE)
+            codec_inputs.decode_input(table, key, VALUE)
         assert caught.value.where == f"{table.decode()} row {key.hex()}"
 
 
@@ -397,7 +398,7 @@ def test_a_row_in_the_wrong_place_is_found() -> None:
 def test_a_row_that_was_cut_off_is_found(length: int) -> None:
     """An empty value, less than an envelope, less than the record."""
     with pytest.raises(StoreCorruption):
-        codec.decode_input(b"active", b"key", VALUE[:length])
+        codec_inputs.decode_input(b"active", b"key", VALUE[:length])
 
 
 def sealed_with(version: int, payload: bytes) -> bytes:
@@ -450,7 +451,7 @@ def test_a_row_of_another_shape_is_refused(name: str) -> None:
     """A good checksum over a wrong record is corruption too, never data."""
     place, value = WRONG[name]
     with pytest.raises(StoreCorruption, match="not such a record"):
-        codec.decode_input(b"active", b"key", changed(place, value))
+        codec_inputs.decode_input(b"active", b"key", changed(place, value))
 
 
 def test_a_row_with_a_field_more_or_less_is_refused() -> None:
@@ -458,13 +459,13 @@ def test_a_row_with_a_field_more_or_less_is_refused() -> None:
     row = msgspec.msgpack.decode(unseal(b"active", b"key", VALUE))
     for other in (row[:-1], [*row, 1], {"a": 1}, 7, None):
         with pytest.raises(StoreCorruption):
-            codec.decode_input(b"active", b"key", seal(b"active", b"key", msgspec.msgpack.encode(other)))
+            codec_inputs.decode_input(b"active", b"key", seal(b"active", b"key", msgspec.msgpack.encode(other)))
 
 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_never_decode_by_accident(data: bytes) -> None:
     """Whatever lies in a row, the answer is StoreCorruption or StoreTooNew, never another error."""
     for value in (data, seal(b"t", b"k", data)):
-        for decode in (codec.decode_input, codec.decode_runtime, codec.decode_receipt, codec.decode_key):
+        for decode in (codec_inputs.decode_input, codec.decode_runtime, codec.decode_receipt, codec.decode_key):
             with pytest.raises((StoreCorruption, StoreTooNew)):
                 decode(b"t", b"k", value)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import lmdb
 import pytest
@@ -21,7 +22,7 @@ from holdstate.runtime.ids import InputId
 from holdstate.runtime.records import InputRecord
 from holdstate.runtime.store import ResultRef
 from holdstate.stores import lmdb_rows
-from holdstate.stores.codec import encode_number
+from holdstate.stores.codec import encode_key, encode_number
 from holdstate.stores.codec_envelope import ENVELOPE_BYTES, seal
 from holdstate.stores.lmdb_files import check_data_file
 from holdstate.stores.lmdb_store import LmdbStore
@@ -75,7 +76,7 @@ def change(path: Path, table: bytes, edit: Callable[[bytes, bytes], bytes | None
 def body_of(store: LmdbStore, inputs: dict[InputId, InputRecord]) -> bytes | None:
     (record,) = inputs.values()
     with store.reading() as reader:
-        return reader.load_body("r", record.input_id)
+        return reader.load_body("r", record)
 
 
 def run_of(books: Books) -> Any:
@@ -145,6 +146,24 @@ def test_damage_that_only_the_auditor_reads_is_found(tmp_path: Path, table: byte
     change(tmp_path / "store", table, lambda key, value: value if key == b"format" else flipped(key, value))
     with LmdbStore.open(tmp_path / "store") as store:
         assert "row_is_readable" in {finding.check for finding in store.verify()}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_active_input_is_not_missed_because_its_row_is_damaged(tmp_path: Path, *, known: bool) -> None:
+    """Who looks for an input without an index is told of the damage, be it in the row that was meant or not (C7)."""
+    books = filled(tmp_path / "store")
+    (active,) = books.active.values()
+    (key,) = change(tmp_path / "store", lmdb_rows.ACTIVE, flipped, state_prefix())
+    with LmdbStore.open(tmp_path / "store") as store:
+        calls: list[Callable[[], object]] = [
+            partial(store.load_input, "r", active.input_id if known else InputId(UUID(int=99))),
+            partial(store.find_by_key, "r", "active" if known else "unknown"),
+        ]
+        for call in calls:
+            with pytest.raises(StoreCorruption) as caught:
+                call()
+            assert caught.value.where == f"active row {key.hex()}"
+        assert store.load_input("r", next(iter(books.ended))) is not None
 
 
 def test_a_damaged_payload_hinders_nothing_but_its_reading(tmp_path: Path) -> None:
@@ -232,27 +251,57 @@ def test_rows_that_were_swapped_are_found(tmp_path: Path) -> None:
 
 def test_indexes_that_point_elsewhere_are_found(tmp_path: Path) -> None:
     """Sealed rows with wrong content: a name, an order, a key entry. Never another input's record (C7)."""
-    filled(tmp_path / "store")
-    wrong = {
-        lmdb_rows.NAMES: encode_number(2),
-        lmdb_rows.ORDERS: encode_number(77),
-        lmdb_rows.KEYS: b"\x92\xc4\x10" + bytes(16) + b"\xa5ended",
-    }
-    for table, payload in wrong.items():
-        copy = tmp_path / table.decode()
+    books = filled(tmp_path / "store")
+    with LmdbStore.open(tmp_path / "store") as store:
+        books.open(store)
+        books.write(store, books.stage())
+        books.write(store, books.finish())
+        books.write(store, books.accept(["waiting"]))
+    first, second = books.ended
+    wrong = [
+        (lmdb_rows.NAMES, encode_number(2)),
+        (lmdb_rows.ORDERS, encode_number(77)),  # nothing
+        (lmdb_rows.ORDERS, encode_number(3)),  # an active input
+        (lmdb_rows.ORDERS, encode_number(1)),  # the first one
+        (lmdb_rows.KEYS, b"\x92\xc4\x10" + bytes(16) + b"\xa5ended"),
+    ]
+    for place, (table, payload) in enumerate(wrong):
+        copy = tmp_path / str(place)
         shutil.copytree(tmp_path / "store", copy)
         seal_all(copy, table, payload)
         with LmdbStore.open(copy) as store:
-            calls: list[Callable[[], object]] = [
-                partial(store.find_by_key, "r", "ended"),
-                partial(store.find_by_key, "r", "active"),
-            ]
+            calls: list[Callable[[], object]] = [partial(store.find_by_key, "r", "active")]
             if table == lmdb_rows.NAMES:
                 calls = [partial(store.load_runtime, "r"), store.list_runtimes]
+            elif payload != encode_number(1):
+                calls.append(partial(store.find_by_key, "r", "ended"))
+            if table == lmdb_rows.ORDERS:
+                wanted = [second] if payload == encode_number(1) else [first, second]
+                calls += [partial(store.load_input, "r", each) for each in wanted]
             for call in calls:
                 with pytest.raises(StoreCorruption):
                     call()
             assert store.verify() != []
+
+
+@pytest.mark.parametrize("table", [lmdb_rows.ORDERS, lmdb_rows.KEYS], ids=bytes.decode)
+def test_an_active_input_in_an_index_is_a_finding(tmp_path: Path, table: bytes) -> None:
+    """The indexes hold ended inputs alone, so whoever is told of an active one by them is told of damage (C6)."""
+    books = filled(tmp_path / "store")
+    (active,) = books.active.values()
+    prefix = prefix_of(table)
+    key, payload = {
+        lmdb_rows.ORDERS: (lmdb_rows.input_key(prefix, active.input_id), encode_number(active.order)),
+        lmdb_rows.KEYS: (lmdb_rows.idempotency_key(prefix, "active"), encode_key(active.input_id, "active")),
+    }[table]
+    with LmdbStore.open(tmp_path / "store") as store:
+        assert store.verify() == []
+        store._environment.write(lambda rows: rows.put(table, key, payload))
+        assert [(finding.check, finding.where) for finding in store.verify()] == [
+            ("index_holds_ended_inputs", f"{table.decode()} row {key.hex()}")
+        ]
+        with pytest.raises(StoreCorruption):
+            store.load_input("r", active.input_id) if table == lmdb_rows.ORDERS else store.find_by_key("r", "active")
 
 
 def seal_all(path: Path, table: bytes, payload: bytes) -> None:
@@ -278,7 +327,7 @@ def test_rows_in_the_wrong_place_are_findings(tmp_path: Path) -> None:
         (active,) = books.active.values()
         prefix = store._environment.ordinals.get("r") or prefix_of(b"")
         moved = lmdb_rows.state_key(lmdb_rows.order_key(prefix, 99))
-        from holdstate.stores.codec import encode_input
+        from holdstate.stores.codec_inputs import encode_input
 
         store._environment.write(lambda rows: rows.put(lmdb_rows.ACTIVE, moved, encode_input(active)))
         odd = prefix + bytes(16) + b"\x02"
@@ -293,13 +342,16 @@ def test_rows_in_the_wrong_place_are_findings(tmp_path: Path) -> None:
 def test_a_file_that_was_cut_off_is_refused_before_it_is_mapped(tmp_path: Path) -> None:
     """Any length that lacks a page in use is StoreCorruption, not a SIGBUS when that page is touched.
 
-    A file that lacks free pages alone is sound: the store then is whole.
+    A file that lacks free pages alone, or zeros behind the last page, is sound: the store then is whole.
     """
     filled(tmp_path / "store")
     data = tmp_path / "store" / "data.mdb"
     whole = data.read_bytes()
+    used = used_bytes(tmp_path / "store")
+    assert used < len(whole)
+    assert not any(whole[used:])
     refused = 0
-    for length in [0, 1, 100, 151, 4097, *range(4096, len(whole), 4096), len(whole) - 1]:
+    for length in [0, 1, 100, 151, 4097, *range(4096, used, 4096), used - 1]:
         data.write_bytes(whole[:length])
         try:
             with LmdbStore.open(tmp_path / "store") as store:
@@ -309,7 +361,19 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_mapped(tmp_path: Path) 
             assert "cut off" in error.problem  # noqa: PT017 - not every length is refused
             assert data.read_bytes() == whole[:length]
             refused += 1
-    assert refused > len(whole) // 4096 // 2
+    assert refused > used // 4096 // 2
+    for length in (used, used + 1, used + 40_960, len(whole) - 1):
+        data.write_bytes(whole[:length])
+        with LmdbStore.open(tmp_path / "store") as store:
+            assert store.verify() == []
+            assert store.stats().active_inputs == 2
+            store.put_blob(b"it goes on")
+
+
+def used_bytes(path: Path) -> int:
+    """How much of the file holds pages; behind that are zeros."""
+    with lmdb.open(str(path), max_dbs=20, lib_version=0, readonly=True) as env:
+        return (env.info()["last_pgno"] + 1) * env.stat()["psize"]
 
 
 def test_a_sound_file_may_end_before_its_last_page(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def environment_read(store: LmdbStore) -> Callable[[], object]:
 
 def test_a_reopening_without_end_is_given_up(store: LmdbStore, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that panics at every try raises instead of trying for ever."""
-    monkeypatch.setattr(store._environment, "_begin", lambda **_: None)
+    monkeypatch.setattr(store._environment, "_begin", lambda _: None)
     with pytest.raises(StoreError, match="changes faster"):
         store.stats()
 

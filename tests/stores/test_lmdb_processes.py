@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdstate.runtime.errors import StoreReadOnly
+from holdstate.stores import lmdb_files
 from holdstate.stores.lmdb_store import LmdbStore
 
 from .builders import Books, loaded
@@ -120,6 +121,27 @@ def test_a_writer_follows_a_larger_map_too(tmp_path: Path, program: Callable[...
         assert store.stats().active_inputs == 6
 
 
+def test_a_file_that_was_lengthened_ahead_is_the_same_to_another_process(
+    tmp_path: Path, program: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Its view stays as it was while the file grows under it, the next one has all, and it may lengthen it too."""
+    with LmdbStore.open(tmp_path / "store") as store:
+        books = Books()
+        books.open(store)
+        books.write(store, books.accept())
+        before = store.stats().size_bytes
+        watcher = program("watch", tmp_path / "store")
+        assert line(watcher) == "ready"
+        for _ in range(100):
+            books.write(store, books.accept(body=bytes(30_000)))
+        assert store.stats().size_bytes > before
+        assert answer(watcher) == "101"
+        assert answer(program("grow", tmp_path / "store")) == "done"
+        store.put_blob(b"after the other one")
+        assert len(loaded(store, "grower").inputs) == 5
+        assert store.verify() == []
+
+
 def test_of_two_processes_the_newer_holds_the_runtime(
     tmp_path: Path, program: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -191,9 +213,16 @@ def mounted(mount: str, umount: str, place: Path, size: str) -> Iterator[None]:
         subprocess.run([umount, str(place)], check=True)
 
 
-@pytest.mark.parametrize("size", ["300k", "500k", "516k", "600k"])
-def test_a_full_disk_is_a_full_store(tmp_path: Path, require_tool: Callable[[str], str], size: str) -> None:
-    """StoreFull, nothing applied, reads and small writes go on, and all of it works again with room (C43)."""
+@pytest.mark.parametrize("spare", [lmdb_files.SPARE_BYTES, 0])
+@pytest.mark.parametrize("size", ["300k", "500k", "516k", "600k", "900k"])
+def test_a_full_disk_is_a_full_store(
+    tmp_path: Path, require_tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, *, size: str, spare: int
+) -> None:
+    """StoreFull, nothing applied, reads and small writes go on, and all of it works again with room (C43).
+
+    The same where the file was lengthened ahead until the disk was full.
+    """
+    monkeypatch.setattr(lmdb_files, "SPARE_BYTES", spare)
     mount, umount = require_tool("mount"), require_tool("umount")
     with (
         mounted(mount, umount, tmp_path / "disk", size),

@@ -55,7 +55,7 @@ def test_a_payload_that_is_kept_keeps_its_blobs(store: LmdbStore, books: Books) 
     books.write(store, books.finish(keep_body=True))
     (ended,) = books.ended.values()
     with store.reading() as reader:
-        assert reader.load_body("r", ended.input_id) == b"{}"
+        assert reader.load_body("r", ended) == b"{}"
     assert store.sweep_blobs() == 0
     assert store.blob_exists(blob_id(b"image"))
     assert store.verify() == []
@@ -193,7 +193,7 @@ def test_pruning_goes_in_bounded_transactions(store: LmdbStore, books: Books) ->
 def rewrite(store: LmdbStore, table: bytes, key: bytes, record: object) -> None:
     """Put another input record where one is, as no command would."""
     from holdstate.runtime.records import InputRecord
-    from holdstate.stores.codec import encode_input
+    from holdstate.stores.codec_inputs import encode_input
 
     assert isinstance(record, InputRecord)
     changed = record

@@ -131,8 +131,18 @@ def test_an_admitted_input_is_found_in_every_way(store: LmdbStore, books: Books)
     assert loaded(store).inputs == (record,)
     assert store.list_inputs(InputFilter("r")).records == (record,)
     with store.reading() as reader:
-        assert reader.load_body("r", record.input_id) == b"[1]"
+        assert reader.load_body("r", record) == b"[1]"
         assert reader.load_record("r") == books.record
+
+
+def test_an_active_input_is_told_from_those_that_mention_it(store: LmdbStore, books: Books) -> None:
+    """Without an index too: a key within another one's, an id within another one's key."""
+    books.write(store, books.accept(["key and more", "key"]))
+    first, second = books.active.values()
+    assert store.find_by_key("r", "key") == second
+    assert store.find_by_key("r", "key and") is None
+    assert store.load_input("r", first.input_id) == first
+    assert store.load_input("r", second.input_id) == second
 
 
 def test_what_is_not_there_is_none(store: LmdbStore, books: Books) -> None:
@@ -142,7 +152,9 @@ def test_what_is_not_there_is_none(store: LmdbStore, books: Books) -> None:
         with store.reading() as reader:
             assert reader.load_input(runtime_id, nobody) is None
             assert reader.find_by_key(runtime_id, "key") is None
-            assert reader.load_body(runtime_id, nobody) is None
+            assert reader.load_ended(runtime_id, nobody) is None
+            assert reader.find_ended_by_key(runtime_id, "key") is None
+            assert reader.load_body(runtime_id, books.queued(1)) is None
             assert reader.load_receipt(runtime_id, nobody, 0) is None
             assert not reader.has_receipt(runtime_id, nobody)
             assert reader.load_result(runtime_id, ResultRef(books.queued(1).last_run_id or nobody)) is None  # type: ignore[arg-type]
@@ -164,7 +176,7 @@ def test_a_run_moves_its_input_to_the_ended_ones(store: LmdbStore, books: Books)
     (consumed,) = books.ended.values()
     (receipt,) = commit.receipts
     assert loaded(store).inputs == ()
-    assert store.find_by_key("r", "key") == consumed
+    assert store.find_by_key("r", "key") == store.load_input("r", consumed.input_id) == consumed
     assert store.load_receipt("r", receipt.run_id, 0) == receipt
     ref = ResultRef.of(consumed)
     assert ref is not None
@@ -173,7 +185,8 @@ def test_a_run_moves_its_input_to_the_ended_ones(store: LmdbStore, books: Books)
     assert not store.blob_exists(blob_id(b"image"))
     with store.reading() as reader:
         assert reader.has_receipt("r", receipt.run_id)
-        assert reader.load_body("r", staged.input_id) is None
+        assert reader.load_ended("r", consumed.input_id) == reader.find_ended_by_key("r", "key") == consumed
+        assert reader.load_body("r", staged) is reader.load_body("r", consumed) is None
     assert store.verify() == []
     stats = store.stats()
     assert (stats.runtimes, stats.active_inputs, stats.ended_inputs, stats.blobs) == (1, 0, 1, 0)

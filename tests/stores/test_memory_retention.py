@@ -13,7 +13,7 @@ from holdstate.runtime.store import InputWrite, Pruned, ResultRef
 from holdstate.spec.vocabulary import InputState, OutcomeKind, RunBoundary, RuntimeState
 from holdstate.stores.memory_store import MemoryStore
 
-from ..spec.images import NOON, input_id, run_id
+from ..spec.images import NOON, an_input, input_id, run_id
 from .commits import BLOB, CONTENT, A, admitted, ending, following, opened, put, with_blob
 
 # -- blobs -------------------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_only_what_ended_long_enough_ago_is_pruned() -> None:
     assert _prune(store, 10, now=12) == Pruned(inputs=1, keys=1)
     assert store.load_input(A, input_id(1)) is None
     assert store.find_by_key(A, "k1") is None
-    assert store.load_body(A, input_id(1)) is None
+    assert store.load_body(A, an_input(1)) is None
     assert not store.blob_exists(BLOB)
     assert store.load_record(A) == record
     assert store.verify() == []

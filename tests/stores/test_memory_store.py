@@ -129,7 +129,8 @@ def test_a_commit_is_read_back_whole() -> None:
         assert reader.load_record(A) == commit.runtime
         assert reader.load_runtime(A) == LoadedRuntime(commit.runtime, (record,))
         assert reader.load_input(A, input_id(1)) == reader.find_by_key(A, "k1") == record
-        assert reader.load_body(A, input_id(1)) == b"body 1"
+        assert reader.load_ended(A, input_id(1)) is reader.find_ended_by_key(A, "k1") is None
+        assert reader.load_body(A, record) == b"body 1"
         assert reader.load_receipt(A, run_id(1), 0) == receipt
         assert reader.has_receipt(A, run_id(1))
         assert reader.load_result(A, ResultRef(run_id(1))) == b"result"
@@ -144,7 +145,7 @@ def test_what_is_unknown_is_none() -> None:
     store = opened()
     for runtime_id in (A, "unknown"):
         assert store.load_input(runtime_id, input_id(1)) is None
-        assert store.load_body(runtime_id, input_id(1)) is None
+        assert store.load_body(runtime_id, an_input(1)) is None
         assert store.find_by_key(runtime_id, "k") is None
         assert store.load_receipt(runtime_id, run_id(1), 0) is None
         assert not store.has_receipt(runtime_id, run_id(1))
@@ -264,7 +265,8 @@ def test_an_ended_input_stays_known_and_loses_its_body() -> None:
     found = store.find_by_key(A, "k1")
     assert found is not None
     assert found.state is InputState.ABANDONED
-    assert [store.load_body(A, input_id(number)) for number in (1, 2)] == [None, b"body 2"]
+    assert store.find_ended_by_key(A, "k1") == store.load_ended(A, input_id(1)) == found
+    assert [store.load_body(A, an_input(number)) for number in (1, 2)] == [None, b"body 2"]
     assert store.verify() == []
 
 
@@ -275,7 +277,7 @@ def test_an_input_that_ends_when_it_is_admitted_keeps_no_body() -> None:
     commit.blobs.append((BLOB, CONTENT))
     commit.runtime = evolve(commit.runtime, counts=Counts(ended=1))
     put(store, commit)
-    assert store.load_body(A, input_id(1)) is None
+    assert store.load_body(A, commit.inputs[0].record) is None
     assert not store.blob_exists(BLOB)
     assert store.verify() == []
 
