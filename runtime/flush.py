@@ -41,7 +41,6 @@ class GroupCommitter:
         self._queue: deque[Call | Opening] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
-        self._ready: Collection[object] | None = None
         self._is_flushing = False
         self._in_a_row = 0
         self._in_flight: tuple[Group, list[Member | Opening], ThreadFuture[list[WriteResult]]] | None = None
@@ -68,12 +67,12 @@ class GroupCommitter:
         self._queue.append(Call(actor, decide, future, alone))
         if self._scheduled or self._is_flushing or self._in_flight is not None:
             return future
-        if self._ready or self._ready is None or self._in_a_row == MOST_IN_A_ROW:
-            self._in_a_row = 0
-            self._schedule()
-        else:
+        if self._in_a_row < MOST_IN_A_ROW and is_idle(self._loop):
             self._in_a_row += 1
             self._flush()
+        else:
+            self._in_a_row = 0
+            self._schedule()
         return future
 
     def submit_quietly(self, actor: Actor, decide: Callable[[Turn], object]) -> None:
@@ -99,8 +98,6 @@ class GroupCommitter:
         self._queue.clear()
         self._scheduled = False
         self._loop = loop
-        # The stock loop's own queue of what is ready, which asyncio does not give out; another loop may have none.
-        self._ready = getattr(loop, "_ready", None)
         if self._in_flight is not None:
             self._finish(self._in_flight[2])
 
@@ -349,6 +346,13 @@ class GroupCommitter:
         if stored is not None and stored.revision == wanted:
             return None
         return StoreError(error.problem, applied=False, cause=error.__cause__)
+
+
+def is_idle(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether nothing but the running callback is ready; False where the loop does not tell."""
+    # The stock loop's own queue, which asyncio does not give out; another loop may have none.
+    ready: Collection[object] | None = getattr(loop, "_ready", None)
+    return ready is not None and not ready
 
 
 def _is_gone(future: asyncio.Future[object]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from holdstate.runtime import flush
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.errors import StoreError
-from holdstate.runtime.flush import MOST_IN_A_ROW, committer_of
+from holdstate.runtime.flush import MOST_IN_A_ROW, committer_of, is_idle
 from holdstate.runtime.inputs import PromptInput
 from holdstate.runtime.outcomes import Accepted
 from holdstate.runtime.turn import Turn
@@ -113,11 +114,19 @@ async def test_what_is_submitted_waits_for_the_turn_to_end() -> None:
     assert await called == await future
 
 
-async def test_a_loop_that_does_not_tell_what_is_ready_gets_groups() -> None:
-    """Every call then takes a turn."""
+def test_a_loop_that_does_not_tell_what_is_ready_is_never_idle() -> None:
+    """Another loop than asyncio's own has no such queue."""
+    assert not is_idle(None)
+    assert not is_idle(SimpleNamespace())  # type: ignore[arg-type]  # no loop at all
+    assert is_idle(SimpleNamespace(_ready=[]))  # type: ignore[arg-type]
+    assert not is_idle(SimpleNamespace(_ready=[1]))  # type: ignore[arg-type]
+
+
+async def test_on_a_loop_that_is_never_idle_every_call_takes_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works as for many callers: in groups."""
     store = MemoryStore()
     driver = await opened(store)
-    committer_of(store)._ready = None
+    monkeypatch.setattr(flush, "is_idle", lambda _: False)
     before = store.stats().commits
     assert outcome_at_once(accept(driver)) is None
     assert isinstance(await accept(driver), Accepted)
