@@ -7,8 +7,7 @@ in runtimes that are not open, is counted as the store tells it: its inputs exac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import final
 
@@ -73,15 +72,14 @@ class RoomQueue:
     def is_waited_for(self) -> bool:
         return self._waiting > 0
 
-    @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """An input that was let in is on its way; at the end it counts for itself, or not at all."""
+    def enter(self) -> None:
+        """An input that was let in is on its way, until ``settled``."""
         self.unsettled += 1
-        try:
-            yield
-        finally:
-            self.unsettled -= 1
-            self.has_room()
+
+    def settled(self) -> None:
+        """From here on an input counts for itself, or not at all."""
+        self.unsettled -= 1
+        self.has_room()
 
     def has_room(self) -> None:
         """There may be room: whoever is first looks again."""

@@ -134,7 +134,7 @@ class Acceptance(Awaitable[AcceptOutcome]):
         self._answer = answer
 
     def __await__(self) -> Generator[Any, None, AcceptOutcome]:
-        answer = yield from asyncio.shield(self._answer).__await__()
+        answer = self._answer.result() if self._answer.done() else (yield from asyncio.shield(self._answer).__await__())
         if isinstance(answer, BaseException):
             raise answer.with_traceback(None)
         return answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from typing import Final, TypeVar, cast, final
 
 from attrs import evolve, frozen
@@ -61,8 +60,11 @@ class Intake:
             return await self._known(runtime_id, prepared) or self._turned_away(prepared)
         try:
             async with self._pool.use(runtime_id) as entry:
-                with entry.queue.one_more():
+                entry.queue.enter()
+                try:
                     outcome = await entry.driver.accept_prepared(prepared)
+                finally:
+                    entry.queue.settled()
         finally:
             self._observed.load.release(runtime_id, prepared.input.header.id)
         return self._told(outcome)
@@ -150,13 +152,13 @@ class Intake:
         header = prepared.input.header
         answer: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
         call = entry.driver.accept_soon(prepared)
-        stack = ExitStack()
-        stack.callback(self._observed.load.release, entry.driver.runtime_id, header.id)
-        stack.enter_context(self._door.one_more())
-        stack.enter_context(entry.queue.one_more())
+        self._door.enter()
+        entry.queue.enter()
 
         def settle(admitted: object) -> None:
-            stack.close()
+            self._observed.load.release(entry.driver.runtime_id, header.id)
+            self._door.settled()
+            entry.queue.settled()
             answer.set_result(self._told(cast("Admitted", admitted)))
 
         self._pool.hold(entry, call, settle)

@@ -121,12 +121,15 @@ class Job:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
         try:
-            await self._answer_every_line()
+            async with self._service:
+                try:
+                    await self._answer_every_line()
+                finally:
+                    self._close(0.0)
+                    await asyncio.wait(self._closings)
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
         finally:
-            self._close(0.0)
-            await asyncio.wait(self._closings)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
         if self._bad is not None and self._owed == 0:

@@ -120,6 +120,22 @@ def test_an_acceptance_can_be_awaited_by_many_and_left_by_any() -> None:
         run(leaving_after(steps))
 
 
+def test_a_runtime_is_kept_open_for_a_submit_until_it_is_answered_and_no_longer() -> None:
+    """With room for one it stays while its input is on the way, and is closed for the next one then."""
+
+    async def scenario() -> None:
+        async with serving(None, evolve(SETTINGS, max_open=1)) as service:
+            handle = await service.submit("a", prompt("x"))
+            using = asyncio.create_task(service.interrupt("b"))
+            assert isinstance(await handle.accepted, Accepted)
+            await using
+            await service.interrupt("c")
+            assert [entry.driver.runtime_id for entry in service._pool] == ["c"]
+            assert service._pool._pins == {}
+
+    run(scenario)
+
+
 def test_a_handle_that_nobody_keeps_is_admitted_all_the_same() -> None:
     """Fire and forget: the input is worked off."""
 

@@ -211,6 +211,19 @@ async def test_what_came_behind_our_last_line_is_not_begun(tmp_path: Path) -> No
     assert store.list_runtimes()[0].counts.active == 1
 
 
+async def test_a_line_that_was_done_before_makes_no_runtime_run(tmp_path: Path) -> None:
+    """What somebody else left behind it stays where it is."""
+    store = MemoryStore()
+    path = write_lines(tmp_path / "lines", [1])
+    options = options_for(sources_of([str(path)], None), RuntimeSettings())
+    assert await Job(store, Handling(done), options, Report()).work()
+    await queued_in(store, "main", "theirs")
+    again = Handling(done)
+    path.write_text(path.read_text(encoding="utf-8") + '{"r": "slow"}\n', encoding="utf-8")
+    assert await Job(store, again, options, Report()).work()
+    assert [run.runtime_id for run in again.runs] == ["slow"]
+
+
 async def test_a_line_whose_input_is_active_already_waits_for_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
