@@ -121,7 +121,7 @@ class PersistentRuntimeDriver:
 
     async def accept_prepared(self, prepared: Prepared) -> AcceptOutcome:
         """``accept_input`` of what ``prepare_input`` made of an input, under the same limits."""
-        return cast("AcceptOutcome", await self.accept_soon(prepared))
+        return cast("AcceptOutcome", await self._call(partial(calls.accept, prepared=prepared)))
 
     def accept_soon(self, prepared: Prepared) -> asyncio.Future[object]:
         """``accept_prepared`` queued now; the future gets its answer. Calls are decided in the order of queueing."""
