@@ -84,17 +84,21 @@ class KnownReader:
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         if self._record is not None and self._record.input_id == input_id:
             return self._record
-        if INPUT_NUMBERS[InputId(input_id)] >= self._memory.following:
+        if self._is_new(INPUT_NUMBERS[InputId(input_id)]):
             return None
         return self._all().rows[runtime_id].find(input_id)
 
     def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
         if self._record is not None and self._record.admission.idempotency_key == key:
             return self._record
-        if any(key == key_of(number) for number in range(self._memory.following, NAMES)):
+        if any(key == key_of(number) and self._is_new(number) for number in range(NAMES)):
             return None
         rows = self._all().rows[runtime_id]
         return rows.find(rows.keys[key]) if key in rows.keys else None
+
+    def _is_new(self, number: int) -> bool:
+        """Whether no store has the input: one that is fenced off does not know what came after it."""
+        return number >= self._memory.following and not self._memory.stale
 
     def load_body(self, runtime_id: str, input_id: UUID) -> bytes | None:
         number = INPUT_NUMBERS[InputId(input_id)]
@@ -247,6 +251,8 @@ class DriverSteps:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no refusal
             turn.take_back()
             problems.append(f"no_surprise: {type(error).__name__}: {error}")
+        if actor.finished is not None:
+            return Decided(call, None, _NO_VIEW, problems=tuple(problems))
         if not (careful or member.deltas or turn.taken_back) and actor.image is image:
             self._kept = (memory, reader.fresh_run, actor)  # nothing was touched
             return Decided(call, memory, _NO_VIEW, problems=tuple(problems))
@@ -262,8 +268,6 @@ class DriverSteps:
     def _settled(self, call: Call, memory: Memory, turn: WatchedTurn, outcome: object) -> Decided:
         """What is left of a call that touched anything, for each thing that can become of its commit."""
         actor, member, problems = turn.actor, turn.member, turn.problems
-        if actor.finished is not None:
-            return Decided(call, None, _NO_VIEW, problems=tuple(problems))
         commit = member.commit() if member.is_stored else None
         acknowledged = call.accepts if isinstance(outcome, Accepted) else None
         decided = Decided(call, None, _NO_VIEW, commit=commit, acknowledged=acknowledged)

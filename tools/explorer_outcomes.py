@@ -177,13 +177,15 @@ class Outcomes:
         found = list(outcomes)
         if looking:
             active = (self.disks.facts[disk].agreement, stored.runtime.next_input, stored.receipts)
-            known = (*key, active if row.doubt is None else disk)
+            known = (*key, disk if row.stale or row.doubt is not None else active)
             found += self._knowing(known, lambda: looking, row, stored)
         for ended in stored.inputs:
             if ended.outcome is not None:
-                found += self._knowing(
-                    (memory, fresh, ended), partial(input_calls, ended, row, self._codec), row, ended
-                )
+                calls_about = partial(input_calls, ended, row, self._codec)
+                if row.stale:  # what is new to it may be stored
+                    found += self._knowing((memory, fresh, ended, disk), calls_about, row, stored)
+                else:
+                    found += self._knowing((memory, fresh, ended), calls_about, row, ended)
         for each in stored.receipts:
             found += self._knowing((memory, fresh, each), partial(receipt_calls, each, self._codec), row, each)
         return found

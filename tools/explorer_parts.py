@@ -51,6 +51,7 @@ class Facts:
     waits: bool = False
     is_current: bool = False
     is_settled: bool = True
+    empty_receipts: int = 0
     agreement: object = None
     problems: tuple[str, ...] = ()
 
@@ -63,6 +64,8 @@ class Parts(Generic[P]):
     facts_of: Callable[[P], Facts]
     rows: list[P | None] = field(factory=lambda: [None])
     facts: list[Facts] = field(factory=lambda: [Facts()])
+    names: list[tuple[int, int, int]] = field(factory=lambda: [(0, 0, 1)])
+    """Of each part: the inputs and the runs that it speaks of, as bits, and the number of the next input."""
     _numbers: dict[P, int] = field(factory=dict)
     _renamed: dict[tuple[int, int, int], int] = field(factory=dict)
     _on_time: dict[int, int] = field(factory=dict)
@@ -75,7 +78,9 @@ class Parts(Generic[P]):
         if found is None:
             found = self._numbers[part] = len(self.rows)
             self.rows.append(part)
-            self.facts.append(self.facts_of(part))
+            facts = self.facts_of(part)
+            self.facts.append(facts)
+            self.names.append((facts.inputs, facts.runs, facts.following))
         return found
 
     def renamed(self, number: int, inputs: int, runs: int) -> int:
@@ -121,17 +126,17 @@ class States:
 
     def pack(self, disk: int, drivers: Sequence[int], runs: int, crashes: int) -> int:
         """The state as a number."""
-        if len(drivers) > 1:
-            drivers = sorted(drivers, key=self._rank)
         if self._symmetry:
             disk, drivers = self._closed_up(disk, drivers)
+        if len(drivers) > 1:
+            drivers = sorted(drivers, key=self._rank)
         state = 0
         for memory in reversed(drivers):
             state = state << _PART_BITS | memory
         return ((state << _PART_BITS | disk) << _COUNT_BITS | crashes) << _COUNT_BITS | runs
 
-    def _rank(self, memory: int) -> tuple[bool, int]:
-        return not self._memories.facts[memory].is_current, memory
+    def _rank(self, memory: int) -> int:
+        return memory if self._memories.facts[memory].is_current else memory + _PART
 
     @staticmethod
     def unpack(state: int) -> Parted:
@@ -146,18 +151,18 @@ class States:
         return Parted(disk, tuple(drivers), runs, crashes)
 
     def _closed_up(self, disk: int, drivers: Sequence[int]) -> tuple[int, Sequence[int]]:
-        facts = self._disks.facts[disk]
-        inputs, runs, following = facts.inputs, facts.runs, facts.following
+        inputs, runs, following = self._disks.names[disk]
         for memory in drivers:
-            facts = self._memories.facts[memory]
-            inputs |= facts.inputs
-            runs |= facts.runs
-            following = max(following, facts.following)
+            more_inputs, more_runs, later = self._memories.names[memory]
+            inputs |= more_inputs
+            runs |= more_runs
+            if later > following:
+                following = later
         # Bits without a gap, plus one, are a power of two; inputs are numbered from 1.
         if not runs & (runs + 1) and not inputs & (inputs + 2) and following == max(inputs.bit_length(), 1):
             return disk, drivers
         closed = [self._memories.renamed(memory, inputs, runs) for memory in drivers]
-        return self._disks.renamed(disk, inputs, runs), sorted(closed, key=self._rank)
+        return self._disks.renamed(disk, inputs, runs), closed
 
 
 def disk_facts(disk: Disk, problems: tuple[str, ...]) -> Facts:
@@ -170,6 +175,7 @@ def disk_facts(disk: Disk, problems: tuple[str, ...]) -> Facts:
         disk.runtime.next_input,
         any(row.waits for row in active),
         is_settled=not active or disk.runtime.state in _OVER,
+        empty_receipts=sum(not receipt.inputs for receipt in disk.receipts),
         agreement=(_stored(disk.runtime), active),
         problems=problems,
     )

@@ -141,11 +141,11 @@ class Whole:
             target = pack(parted.disk, others if landing.is_fenced else parted.drivers, runs, parted.crashes)
             found.append(Move(f"{older}{decided.call.label}: refused by the store", target, problems=problems))
             return
-        if self._is_out_of_bounds(landing.disk):
+        if self._disks.facts[landing.disk].empty_receipts > self._b.empty_receipts:
             return
         if older and decided.commit is not None:
             problems += ("older_openers_change_nothing: the store took a commit of a driver that is fenced off",)
-        may_crash = self._may_crash(parted)
+        may_crash, crashed = self._may_crash(parted), self._crashes(parted)
         for label, lands, after, acknowledged, is_crash, helps in outcome.endings:
             if is_crash and not may_crash:
                 continue
@@ -154,9 +154,9 @@ class Whole:
             target = packed.get(key, -1)
             if target < 0:
                 drivers = (after, *others) if after else others
-                target = packed[key] = pack(disk, drivers, runs, self._crashes(parted) if is_crash else parted.crashes)
+                target = packed[key] = pack(disk, drivers, runs, crashed if is_crash else parted.crashes)
             wrong = problems if acknowledged is None else problems + self._unacknowledged(disk, acknowledged)
-            found.append(Move(older + label, target, helps and not older, wrong))
+            found.append(Move(older + label if older else label, target, helps and not older, wrong))
 
     def _fresh_run(self, parted: Parted) -> int:
         """The number of the next run: with symmetry the first that nothing speaks of."""
@@ -166,10 +166,6 @@ class Whole:
         for memory in parted.drivers:
             runs |= self._memories.facts[memory].runs
         return runs.bit_length()
-
-    def _is_out_of_bounds(self, disk: int) -> bool:
-        row = self._disks.rows[disk]
-        return row is not None and sum(not receipt.inputs for receipt in row.receipts) > self._b.empty_receipts
 
     def _unacknowledged(self, disk: int, number: int) -> tuple[str, ...]:
         row = self._disks.rows[disk]
