@@ -156,8 +156,7 @@ class States:
             more_inputs, more_runs, later = self._memories.names[memory]
             inputs |= more_inputs
             runs |= more_runs
-            if later > following:
-                following = later
+            following = max(following, later)
         # Bits without a gap, plus one, are a power of two; inputs are numbered from 1.
         if not runs & (runs + 1) and not inputs & (inputs + 2) and following == max(inputs.bit_length(), 1):
             return disk, drivers
