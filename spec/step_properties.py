@@ -149,7 +149,9 @@ def _no_work_outside(before: Image, after: Image) -> Problems:
 
 
 def _is_attached(image: Image) -> bool:
-    return _S.ATTACHED in {image.runtime.state, image.runtime.pre_run_state}
+    # What a run began in says so only while it is what the run returns to: being retired takes the attachment too.
+    runtime = image.runtime
+    return _S.ATTACHED is (runtime.pre_run_state if runtime.state is _S.RUNNING else runtime.state)
 
 
 def _attached(before: Image, after: Image) -> Problems:

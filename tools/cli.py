@@ -17,6 +17,7 @@ from .output import ExitCode, OutputClosed, exit_code_of, note, sentence_of
 COMMANDS: Final = {
     "bench": ".bench_command:bench",
     "run": ".run_command:run",
+    "spec": ".spec_command:spec",
     "store": ".store_command:store",
     "test": ".test_command:test",
 }

@@ -96,6 +96,7 @@ IN_RUN = with_runtime(
 ENDED_RUN: dict[str, Any] = {"current_run_id": None, "pre_run_state": None, "contributors": (), "boundary_count": 0}
 SETTLED = with_runtime(View(RUNNING.runtime, (QUEUED, LAST)), state=S.IDLE, **ENDED_RUN)
 RETIRED = queue(LAST, state=S.RETIRED)
+RETIRED_IN_RUN = with_runtime(IN_RUN, state=S.RETIRED, pre_run_state=S.ATTACHED)
 EPHEMERAL, DURABLE = Durability.EPHEMERAL, Durability.DURABLE
 
 SOUND: list[tuple[str, View, CommandName, View]] = [
@@ -109,6 +110,7 @@ SOUND: list[tuple[str, View, CommandName, View]] = [
     ("attach during a run", IN_RUN, C.ATTACH, with_runtime(IN_RUN, pre_run_state=S.ATTACHED)),
     ("attach, as stored", IDLE, C.ATTACH, IDLE),
     ("detach in retired", RETIRED, C.DETACH, RETIRED),
+    ("detach, retired while attached", RETIRED_IN_RUN, C.DETACH, RETIRED_IN_RUN),
     ("detach", with_runtime(TWO, state=S.ATTACHED), C.DETACH, TWO),
     ("begin", TWO, C.BEGIN_RUN, staging(TWO, 3)),
     ("begin, longest", TWO, C.BEGIN_RUN, staging(TWO, 3, 9)),

@@ -1,0 +1,149 @@
+"""``holdstate spec``: what it shows, how it explores, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdstate.runtime import core
+from holdstate.spec.commands import COMMANDS
+from holdstate.tools import check_command
+from holdstate.tools.explorer import Explorer
+
+from .support import call
+
+EXPLORED = "tests.tools.explored"
+SMALL = ("--kinds", "prompt", "--no-faults")
+
+
+def test_the_tables_are_listed_and_shown() -> None:
+    """As a table and as JSON; each that is listed can be shown."""
+    listed = json.loads(call("spec", "list", "--json").stdout)
+    assert {"input_lifecycle", "runtime_state", "commands", "properties"} == {each["name"] for each in listed}
+    for each in listed:
+        rows = json.loads(call("spec", "show", each["name"], "--json").stdout)
+        assert len(rows) == int(each["rows"])
+    text = call("spec", "show", "runtime_state").stdout
+    assert "current_run_id is none" in text
+    assert "INPUT_LIFECYCLE" not in call("spec", "list").stdout
+
+
+def test_lint_finds_nothing_in_the_shipped_machines() -> None:
+    """And says so with 0; a machine of one's own with a finding ends with 1."""
+    assert call("spec", "lint").exit_code == 0
+    result = call("spec", "lint", "holdstate.spec:RUNTIME_STATE", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    broken = call("spec", "lint", f"{EXPLORED}:TRAPPED", "--json")
+    assert (broken.exit_code, json.loads(broken.stdout)[0]["code"]) == (1, "unreachable_state")
+
+
+def test_a_machine_is_checked() -> None:
+    """Ok with 0, and the counts."""
+    result = call("spec", "check", "runtime_state", "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["verdict"], document["model"]) == (0, "ok", "runtime_state")
+    assert document["states"] == 17
+    assert document["bounds"]["symmetry"] is True
+
+
+def test_a_model_of_ones_own_is_checked() -> None:
+    """A Machine or a Model, as module:NAME."""
+    assert call("spec", "check", f"{EXPLORED}:ORDER").exit_code == 0
+    assert "counter: ok" in call("spec", "check", f"{EXPLORED}:COUNTER").stdout
+    result = call("spec", "check", f"{EXPLORED}:TRAPPED")
+    assert result.exit_code == 1
+    assert "progress: " in result.stdout
+    assert "  1. pay(amount = 1)" in result.stdout
+    assert "state: cart -> paid" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("no_such_machine", "it is not a machine"),
+        ("no.such.module:NAME", "it cannot be loaded"),
+        (f"{EXPLORED}:NO_SUCH", "it cannot be loaded"),
+        (f"{EXPLORED}:NO_MODEL", "neither a Machine nor a Model"),
+    ],
+)
+def test_what_cannot_be_checked_is_a_usage_error(what: str, said: str) -> None:
+    """Told in one line."""
+    result = call("spec", "check", what)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_show_takes_machines_only() -> None:
+    """A model has no rows."""
+    result = call("spec", "show", f"{EXPLORED}:COUNTER")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "not a Machine" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("--kinds", "prompt,prompt"), ("--kinds", ""), ("--kinds", "x"), ("--no-symmetry",)])
+def test_bounds_that_make_no_sense_are_usage_errors(words: tuple[str, ...]) -> None:
+    """Nothing is explored."""
+    result = call("spec", "check", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_the_whole_is_checked() -> None:
+    """Ok with 0."""
+    result = call("spec", "check", *SMALL)
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "whole: ok")
+
+
+def test_a_violation_is_told_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1; each step says what it changed. As JSON the trace has whole states."""
+    from types import MappingProxyType
+
+    from attrs import evolve
+
+    from holdstate.spec.vocabulary import CommandName
+
+    row = evolve(COMMANDS[CommandName.STOP], inputs=())
+    monkeypatch.setattr(core, "COMMANDS", MappingProxyType({**COMMANDS, CommandName.STOP: row}))
+    result = call("spec", "check", *SMALL)
+    assert result.exit_code == 1
+    assert "terminal_runtime_has_no_active_inputs: " in result.stdout
+    assert "  3. stop" in result.stdout
+    assert "store.runtime.state: idle -> stopped" in result.stdout
+    document = json.loads(call("spec", "check", *SMALL, "--json").stdout)
+    assert [step["action"] for step in document["violation"]["trace"]] == ["start", "open", "accept prompt 1", "stop"]
+    assert document["violation"]["trace"][-1]["state"]["store"]["runtime"]["state"] == "stopped"
+
+
+def test_a_limit_is_told_and_gone_on_from(tmp_path: Path) -> None:
+    """Exit code 3, then, with what was kept, 0."""
+    path = tmp_path / "kept"
+    result = call("spec", "check", *SMALL, "--limit", 300, "--save", path)
+    assert result.exit_code == 3
+    assert "undecided: stopped at 300 states" in result.stdout
+    assert f"--resume {path}" in result.stderr
+    again = call("spec", "check", *SMALL, "--resume", path)
+    assert (again.exit_code, again.stdout.splitlines()[0]) == (0, "whole: ok")
+    other = call("spec", "check", "--kinds", "event", "--resume", path)
+    assert (other.exit_code, other.stdout) == (2, "")
+
+
+def test_an_interrupt_keeps_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Explorer, "_expand", interrupted)
+    result = call("spec", "check", *SMALL, "--save", tmp_path / "kept")
+    assert result.exit_code == 130
+    assert (tmp_path / "kept").exists()
+
+
+def test_progress_is_told_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States a second, what waits, how deep."""
+    monkeypatch.setattr(check_command, "TOLD_EVERY_SECONDS", 0.0)
+    result = call("spec", "check", f"{EXPLORED}:ENDLESS", "--limit", 3000)
+    assert result.exit_code == 3
+    assert "states/s" in result.stderr
+    assert "states/s" not in result.stdout.splitlines()[0]

@@ -1,0 +1,152 @@
+"""``holdstate spec check``: explore every state that a machine, or the whole, can reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final, final
+
+import click
+
+from ..spec.machine import Machine
+from .explorer import Explorer, Graph, Limits, Model, Report, Verdict
+from .explorer_file import resume as resumed
+from .explorer_file import save as saved
+from .explorer_kinds import KINDS
+from .explorer_machine import DEFAULT_IDS, DEFAULT_INTEGERS, MachineModel
+from .explorer_outcomes import DEFAULTS, WholeBounds
+from .explorer_report import as_document, progress_line, told
+from .explorer_rows import NAMES
+from .explorer_whole import Whole
+from .machine_names import BadMachine, named
+from .options import json_option, option
+from .output import ExitCode, note, write_document, write_result
+
+WHOLE: Final = "whole"
+TOLD_EVERY_SECONDS: Final = 2.0
+EXITS: Final = {
+    Verdict.OK: ExitCode.OK,
+    Verdict.VIOLATED: ExitCode.FINDING,
+    Verdict.UNDECIDED: ExitCode.UNDECIDED,
+}
+_MODEL_PARTS: Final = (
+    "name",
+    "bounds",
+    "progress",
+    "initial",
+    "moves",
+    "problems",
+    "is_settled",
+    "show",
+    "dump",
+    "load",
+)
+
+
+def kind_names(text: str) -> tuple[str, ...]:
+    """The type of an option that is a list of kinds with commas between them."""
+    kinds = tuple(each.strip() for each in text.split(",") if each.strip())
+    if not kinds or len(set(kinds)) < len(kinds) or any(kind not in KINDS for kind in kinds):
+        raise click.BadParameter(f"give each once of {', '.join(KINDS)}, with commas between them")
+    return kinds
+
+
+def model_of(name: str, bounds: WholeBounds, integers: int, ids: int, *, symmetry: bool) -> Model[Any]:
+    """The whole, a machine, or a model of one's own (``module:NAME``)."""
+    if name == WHOLE:
+        return Whole(bounds)
+    found = named(name)
+    if isinstance(found, Machine):
+        return MachineModel(found, integers=integers, ids=ids, symmetry=symmetry)
+    missing = [part for part in _MODEL_PARTS if not hasattr(found, part)]
+    if missing:
+        raise BadMachine(name, f"it is neither a Machine nor a Model: it has no {missing[0]}")
+    model: Model[Any] = found
+    return model
+
+
+_number = click.IntRange(1, NAMES - 2)
+
+
+@click.command()
+@click.argument("what", default=WHOLE)
+@option("--inputs", type=_number, default=DEFAULTS.inputs, help="whole: Inputs that a state speaks of at most.")
+@option("--kinds", type=kind_names, default=",".join(DEFAULTS.kinds), help="whole: What is sent.")
+@option("--openers", type=click.IntRange(1, 3), default=DEFAULTS.openers, help="whole: Drivers at once.")
+@option("--runs", type=_number, help="whole: Runs in all; any number without it.")
+@option("--crashes", type=click.IntRange(0, 200), help="whole: Crashes in all; any number without it.")
+@option("--boundaries", type=_number, default=DEFAULTS.boundaries, help="whole: Checkpoints of a run.")
+@option(
+    "--empty-receipts",
+    type=click.IntRange(0),
+    default=DEFAULTS.empty_receipts,
+    help="whole: Receipts that list nothing.",
+)
+@option("--attempts", type=_number, default=DEFAULTS.max_attempts, help="whole: The cap on failures.")
+@option("--batch", type=_number, default=DEFAULTS.max_batch, help="whole: Inputs of a batch at most.")
+@option("--faults/--no-faults", default=DEFAULTS.faults, help="whole: Commits that fail, and of unknown result.")
+@option("--backoff/--no-backoff", default=DEFAULTS.backoff, help="whole: What failed waits until time passes.")
+@option("--integers", type=click.IntRange(0, 1000), default=DEFAULT_INTEGERS, help="machine: Integers from 0 to this.")
+@option("--ids", type=click.IntRange(1, 10), default=DEFAULT_IDS, help="machine: Ids and texts, without symmetry.")
+@option("--symmetry/--no-symmetry", default=True, help="States that differ in names alone are one state.")
+@option("--depth", type=click.IntRange(1), help="Stop after so many moves from the start.")
+@option("--limit", type=click.IntRange(1), default=5_000_000, help="Stop at so many states.")
+@option("--memory", type=click.IntRange(64), help="Stop at so many MiB.")
+@option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Where to keep what is undecided.")
+@option("--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Go on with what was kept.")
+@json_option
+def check(
+    what: str,
+    *,
+    depth: int | None,
+    limit: int,
+    memory: int | None,
+    save: Path | None,
+    resume: Path | None,
+    json: bool,
+    **given: Any,
+) -> ExitCode:
+    """Explore every state that WHAT can reach, within bounds.
+
+    WHAT is the whole runtime with its store (whole), input_lifecycle, runtime_state, or module:NAME for a machine of
+    your own. Exits 1 with the shortest trace when something is wrong, 3 when a limit was hit before the end.
+    """
+    integers, ids, symmetry = given.pop("integers"), given.pop("ids"), given["symmetry"]
+    if what == WHOLE and not symmetry and given["runs"] is None:
+        raise click.UsageError("--no-symmetry never uses the name of a run again: give --runs")
+    given["max_attempts"], given["max_batch"] = given.pop("attempts"), given.pop("batch")
+    model = model_of(what, WholeBounds(**given), integers, ids, symmetry=symmetry)
+    explorer = Explorer(model, None if resume is None else resumed(resume, model))
+    try:
+        report = explorer.run(Limits(limit, depth, memory), _Teller())
+    except KeyboardInterrupt:
+        _keep(save, model, explorer.graph)
+        raise
+    if report.verdict is Verdict.UNDECIDED:
+        _keep(save, model, explorer.graph)
+    if json:
+        write_document(as_document(model.name, model.bounds, report))
+    else:
+        for line in told(model.name, report):
+            write_result(line)
+    return EXITS[report.verdict]
+
+
+def _keep(path: Path | None, model: Model[Any], graph: Graph[Any]) -> None:
+    if path is not None:
+        saved(path, model, graph)
+        note(f"kept in {path}; go on with --resume {path}")
+
+
+@final
+class _Teller:
+    """Tells how far it is, now and then."""
+
+    def __init__(self) -> None:
+        self._told = perf_counter()
+
+    def __call__(self, report: Report) -> None:
+        now = perf_counter()
+        if now - self._told >= TOLD_EVERY_SECONDS:
+            self._told = now
+            note(progress_line(report))

@@ -1,0 +1,51 @@
+"""Machines by name, for the commands that take one: a shipped one, or ``module:NAME``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Final, final
+
+from ..spec.errors import HoldstateError
+from ..spec.input_lifecycle import INPUT_LIFECYCLE
+from ..spec.machine import Machine
+from ..spec.runtime_state import RUNTIME_STATE
+
+MACHINES: Final[Mapping[str, Machine[Any, Any]]] = MappingProxyType(
+    {machine.name: machine for machine in (INPUT_LIFECYCLE, RUNTIME_STATE)}
+)
+
+
+@final
+class BadMachine(HoldstateError, ValueError):
+    """``name`` names nothing that can be loaded, or something else than a machine."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(f"{name}: {problem}")
+
+
+def named(name: str) -> Any:
+    """The shipped machine of that name, or whatever ``module:NAME`` names. Raises ``BadMachine``."""
+    if name in MACHINES:
+        return MACHINES[name]
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise BadMachine(name, f"it is not a machine; give one of {', '.join(MACHINES)}, or module:NAME")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a module in the working directory is found, as with `python -m`
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BadMachine(name, f"it cannot be loaded: {error}") from error
+
+
+def machine_of(name: str) -> Machine[Any, Any]:
+    """The machine that ``name`` names."""
+    found = named(name)
+    if not isinstance(found, Machine):
+        raise BadMachine(name, f"it is a {type(found).__name__}, not a Machine")
+    return found

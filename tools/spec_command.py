@@ -1,0 +1,101 @@
+"""``holdstate spec``: what the tables say, and (in ``check_command``) whether all that they allow is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..spec.commands import COMMANDS, CommandRow
+from ..spec.expressions import TRUE
+from ..spec.invariants import INVARIANTS
+from ..spec.machine import Machine, Transition
+from ..spec.relations import RELATIONS
+from ..spec.step_properties import STEP_PROPERTIES
+from .check_command import check
+from .machine_names import MACHINES, machine_of
+from .options import json_option
+from .output import ExitCode, write_document, write_table
+
+Columns = tuple[str, ...]
+Rows = Sequence[tuple[str, ...]]
+
+ROW_COLUMNS: Columns = ("event", "from", "to", "guard", "sets", "emits", "doc")
+
+
+@click.group()
+def spec() -> None:
+    """Show the tables, and check all that they allow."""
+
+
+spec.add_command(check)
+
+
+@spec.command("list")
+@json_option
+def list_(*, json: bool) -> ExitCode:
+    """The machines and the tables."""
+    rows = [(name, str(len(machine.transitions)), machine.doc) for name, machine in MACHINES.items()]
+    rows += [(name, str(len(found)), doc) for name, (_, found, doc) in _tables().items()]
+    _write(("name", "rows", "what it says"), rows, as_json=json)
+    return ExitCode.OK
+
+
+@spec.command()
+@click.argument("name")
+@json_option
+def show(name: str, *, json: bool) -> ExitCode:
+    """The rows of the machine or table NAME; a machine of your own is module:NAME."""
+    tables = _tables()
+    if name in tables:
+        columns, rows, _ = tables[name]
+    else:
+        columns, rows = ROW_COLUMNS, [_row(row) for row in machine_of(name).transitions]
+    _write(columns, rows, as_json=json)
+    return ExitCode.OK
+
+
+@spec.command()
+@click.argument("names", nargs=-1)
+@json_option
+def lint(names: tuple[str, ...], *, json: bool) -> ExitCode:
+    """What is well formed in the machines NAMES (all shipped ones) and still wrong. Exits 1 when something is."""
+    machines: list[Machine[Any, Any]] = [machine_of(name) for name in names or MACHINES]
+    found = [finding for machine in machines for finding in machine.lint()]
+    rows = [(each.code.value, each.machine, each.place, each.message) for each in found]
+    _write(("code", "machine", "place", "message"), rows, as_json=json)
+    return ExitCode.FINDING if found else ExitCode.OK
+
+
+def _write(columns: Columns, rows: Rows, *, as_json: bool) -> None:
+    if as_json:
+        write_document([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        write_table(columns, rows)
+
+
+def _row(row: Transition[Any, Any]) -> tuple[str, ...]:
+    guard = "" if row.guard == TRUE else row.guard.text()
+    sets = ", ".join(f"{name} = {value.text()}" for name, value in row.sets)
+    return (str(row.event), ", ".join(row.source), str(row.target), guard, sets, ", ".join(row.emits), row.doc)
+
+
+def _tables() -> dict[str, tuple[Columns, Rows, str]]:
+    """The tables that are no machines: columns, rows, what they say."""
+    invariants = [(each.name, each.scope.value, each.doc) for each in INVARIANTS.values()]
+    steps = [(each.name, "step", each.doc) for each in STEP_PROPERTIES.values()]
+    relations = [(name, "relation", doc) for name, doc in RELATIONS.items()]
+    return {
+        "commands": (
+            ("command", "needs", "sends", "inputs", "doc"),
+            [_command(row) for row in COMMANDS.values()],
+            "What each command does to the runtime and its inputs.",
+        ),
+        "properties": (("name", "of", "what holds"), [*invariants, *steps, *relations], "What always has to hold."),
+    }
+
+
+def _command(row: CommandRow) -> tuple[str, ...]:
+    needs = "" if row.needs == TRUE else row.needs.text()
+    return (str(row.name), needs, ", ".join(row.sends), "; ".join(group.select for group in row.inputs), row.doc)
