@@ -15,7 +15,7 @@ from .service_settings import ServiceSettings
 from .status import Problems, StoreGauge, Tally
 from .store import RuntimeStore, StoreStats
 from .subscriptions import EventHub
-from .telemetry import LOGGER, TracedExecutor, log_events, telemetry_if_installed
+from .telemetry import LOGGER, TracedExecutor, log_events, telemetry_if_set_up
 
 
 @final
@@ -28,7 +28,7 @@ class Observation:
         self.load = Load(settings.max_active_total, settings.max_queued_bytes, now)
         self.hub = EventHub()
         self.problems = Problems()
-        self.telemetry = telemetry_if_installed()
+        self.telemetry = telemetry_if_set_up()
         self.gauge = StoreGauge(store, now, self._read)
         self.gauge.read_now()
 

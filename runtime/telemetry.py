@@ -52,12 +52,15 @@ def log_events(runtime_id: str, events: Iterable[Announcement]) -> None:
             LOGGER.log(level, "%s", event.code, extra=extra)
 
 
-def telemetry_if_installed() -> Telemetry | None:
-    """Spans and metrics over the providers that the program has set up; None without ``holdstate[otel]``."""
+def telemetry_if_set_up() -> Telemetry | None:
+    """Spans and metrics over the providers that the program has set up; None without any, or without
+    ``holdstate[otel]``.
+    """
     try:
-        return Telemetry()
+        made = Telemetry()
     except ImportError:
         return None
+    return made if made.is_set_up else None
 
 
 @final
@@ -74,6 +77,8 @@ class Telemetry:
         self._propagator = TraceContextTextMapPropagator()
         self._tracer = trace.get_tracer("holdstate")
         meter = metrics.get_meter("holdstate")
+        # What OpenTelemetry gives out until there is a provider: it costs the same and tells nobody.
+        self.is_set_up = not all(type(each).__name__.strip("_").startswith("Proxy") for each in (self._tracer, meter))
         self._accepted = meter.create_counter("holdstate.inputs.accepted", "{input}", "inputs admitted")
         self._ended = meter.create_counter("holdstate.inputs.ended", "{input}", "inputs ended, by outcome")
         self._refused = meter.create_counter("holdstate.inputs.refused", "{input}", "inputs refused, by code")

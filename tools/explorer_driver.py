@@ -96,12 +96,18 @@ class KnownReader:
         rows = self._all().rows[runtime_id]
         return rows.find(rows.keys[key]) if key in rows.keys else None
 
+    def load_ended(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
+        return _if_ended(self.load_input(runtime_id, input_id))
+
+    def find_ended_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
+        return _if_ended(self.find_by_key(runtime_id, key))
+
     def _is_new(self, number: int) -> bool:
         """Whether no store has the input: one that is fenced off does not know what came after it."""
         return number >= self._memory.following and not self._memory.stale
 
-    def load_body(self, runtime_id: str, input_id: UUID) -> bytes | None:
-        number = INPUT_NUMBERS[InputId(input_id)]
+    def load_body(self, runtime_id: str, record: InputRecord) -> bytes | None:
+        number = INPUT_NUMBERS[record.input_id]
         doubt = self._memory.doubt
         rows = (*self._memory.inputs, *(() if doubt is None else doubt.inputs))
         kind = next(row.kind for row in rows if row.number == number)
@@ -201,6 +207,10 @@ class Decided:
                 return undone._replace(behind=True)
             case _:
                 return undone._replace(doubt=Doubt(after.runtime, after.inputs, name == "doubt_landed"))
+
+
+def _if_ended(record: InputRecord | None) -> InputRecord | None:
+    return record if record is not None and record.is_terminal else None
 
 
 @final

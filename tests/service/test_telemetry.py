@@ -271,6 +271,22 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("bare")
+def test_without_a_provider_there_is_no_telemetry_to_pay_for() -> None:
+    """What OpenTelemetry gives out until a program sets it up tells nobody."""
+    assert telemetry.telemetry_if_set_up() is None
+
+
+@pytest.mark.parametrize("what", ["tracers", "meters"])
+def test_one_provider_is_enough(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Spans alone, or metrics alone."""
+    found = Seen()
+    if what == "tracers":
+        monkeypatch.setattr(trace, "get_tracer", found.tracers.get_tracer)
+    else:
+        monkeypatch.setattr(metrics, "get_meter", found.meters.get_meter)
+    assert telemetry.telemetry_if_set_up() is not None
+
+
 async def test_without_the_extra_nothing_is_stamped_and_all_works() -> None:
     """Inputs are stored without a context, refusals are counted nowhere."""
     executor = Gated()

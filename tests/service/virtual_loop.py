@@ -233,7 +233,7 @@ def _readable() -> Iterator[None]:
     """Without what differs from run to run, and what a digest cannot read: measured times, and telemetry."""
     with (
         patch.object(flush, "perf_counter", lambda: 0.0),
-        patch.object(observation, "telemetry_if_installed", lambda: None),
+        patch.object(observation, "telemetry_if_set_up", lambda: None),
     ):
         yield
 
