@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from time import perf_counter
 from typing import final
 from weakref import WeakValueDictionary
 
 from ..spec.errors import HoldstateError
 from .actor import Actor, Doubt
+from .collector import paused_collector
 from .errors import Fenced, StoreError, WrongLoop
 from .group import Call, Decided, Group, Opening
 from .records import RuntimeRecord
@@ -27,6 +29,9 @@ LONG_COMMIT_SECONDS = 0.005
 
 MOST_IN_A_ROW = 8
 """Calls that are flushed at once before one goes through the loop, which looks for input and timers meanwhile."""
+
+FEW = 8
+"""A group of more calls is decided and written with the garbage collector paused."""
 
 MAX_GROUP = 512
 """Calls in one group, so that the loop is never held for long."""
@@ -116,7 +121,8 @@ class GroupCommitter:
         self._scheduled = False
         self._is_flushing = True
         try:
-            self._flush_queue()
+            with paused_collector() if len(self._queue) > FEW else nullcontext():
+                self._flush_queue()
         finally:
             self._is_flushing = False
         if self._queue:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from heapq import merge
 from itertools import islice
 from types import TracebackType
@@ -13,6 +12,7 @@ from uuid import UUID
 
 import lmdb
 
+from ..runtime.collector import paused_collector
 from ..runtime.errors import EventsPruned, StoreCorruption
 from ..runtime.events import EventEnvelope
 from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
@@ -61,19 +61,7 @@ T = TypeVar("T")
 R = TypeVar("R", RuntimeRecord, Fence)
 
 _MANY: Final = 1000
-
-
-@contextmanager
-def paused_collector(rows: int) -> Iterator[None]:
-    """No garbage collection while many records are made: it would walk them again and again and find nothing."""
-    if rows < _MANY or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+"""Records that are loaded with the garbage collector paused."""
 
 
 @final
@@ -120,7 +108,7 @@ class LmdbReader:
         record = None if prefix is None else self.record_at(prefix, runtime_id)
         if prefix is None or record is None:
             return None
-        with paused_collector(record.counts.active):
+        with paused_collector() if record.counts.active > _MANY else nullcontext():
             inputs = tuple([decode_input(ACTIVE, *row) for row in self._rows.states(prefix)])
             if len(inputs) != record.counts.active:
                 problem = f"{len(inputs)} active inputs are stored, its record counts {record.counts.active}"

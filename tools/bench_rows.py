@@ -51,6 +51,7 @@ async def accept_one(bench: Bench) -> list[Line]:
     name, calls = "accept", bench.size.calls
     with LmdbStore.open(bench.new_directory() / "store") as store, Raw(bench.new_directory()) as raw:
         driver = await _open(RUNTIME, store)
+        bench.stock_up(calls)
         theirs, ours = await interleaved(
             bench.size.rounds, partial(raw.put, calls), partial(bench.accept, driver, calls)
         )
@@ -76,6 +77,7 @@ async def _together(bench: Bench, name: str, what: str, runtimes: int, *, aim: f
     with LmdbStore.open(bench.new_directory() / "store") as store, Raw(bench.new_directory()) as raw:
         opened = [await _open(f"{RUNTIME} {number}", store) for number in range(runtimes)]
         drivers = [opened[number % runtimes] for number in range(CALLERS)]
+        bench.stock_up(accepts)
         theirs, ours = await interleaved(
             size.rounds, partial(raw.put, size.calls), partial(bench.accept_together, drivers, size.turns)
         )
@@ -94,6 +96,7 @@ async def lifecycle(bench: Bench) -> list[Line]:
     name, lives = "lifecycle", bench.size.lives
     with LmdbStore.open(bench.new_directory() / "store") as store, Raw(bench.new_directory()) as raw:
         driver = await _open(RUNTIME, store)
+        bench.stock_up(lives)
         theirs, ours = await interleaved(
             bench.size.rounds, partial(raw.put, bench.size.calls), partial(_live, bench, driver, lives)
         )
@@ -182,6 +185,7 @@ async def accept_after_many(bench: Bench) -> list[Line]:
         old, new = await _open(RUNTIME, full), await _open(RUNTIME, empty)
         await _work_off(bench, old, size.earlier)
         need(name, full.stats().ended_inputs, size.earlier, "ended inputs")
+        bench.stock_up(2 * size.calls)
         theirs, ours = await interleaved(
             size.rounds, partial(bench.accept, new, size.calls), partial(bench.accept, old, size.calls)
         )

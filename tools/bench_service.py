@@ -46,6 +46,7 @@ async def service_lives(bench: Bench) -> list[Line]:
     runtimes = [f"service {number}" for number in range(CALLERS)]
     lives = CALLERS * size.turns
     with LmdbStore.open(bench.new_directory() / "store") as store, Raw(bench.new_directory()) as raw:
+        bench.stock_up(lives)
         async with RuntimeService(store, NoWork()) as service:
             theirs, ours = await interleaved(
                 size.rounds, partial(raw.put, size.calls), partial(_live_together, bench, service, runtimes)

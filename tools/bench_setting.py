@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from pathlib import Path
@@ -114,6 +115,7 @@ class Bench:
     size: Size
     _numbers: Any = Factory(count)
     _keys: Any = field(factory=count)
+    _stock: deque[Input] = field(factory=deque)
 
     def new_directory(self) -> Path:
         """A directory that nothing else uses."""
@@ -121,8 +123,18 @@ class Bench:
         path.mkdir()
         return path
 
+    def stock_up(self, calls: int) -> None:
+        """Make the prompts of a row, ``calls`` in each of its rounds, before the clock runs: the caller has its input,
+        as the raw put has its value.
+        """
+        self._stock.clear()
+        self._stock.extend([self._made() for _ in range((self.size.rounds + 1) * calls)])
+
     def new_prompt(self) -> Input:
-        """A prompt of 200 characters with an idempotency key."""
+        """A prompt of 200 characters with an idempotency key, from the stock while there is any."""
+        return self._stock.popleft() if self._stock else self._made()
+
+    def _made(self) -> Input:
         return PromptInput.new(TEXT, idempotency_key=f"bench {next(self._keys)}")
 
     def new_event(self) -> Input:
