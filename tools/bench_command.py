@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from cProfile import Profile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 import lmdb
 from attrs import asdict, evolve
 
+from .bench_profile import shares
 from .bench_rows import ROWS
 from .bench_setting import SIZES, Bench, Line
 from .output import ExitCode, note, write_document, write_table
@@ -34,19 +36,34 @@ from .output import ExitCode, note, write_document, write_table
     help="Where the stores are made; its disk is what is measured. A temporary directory by default.",
 )
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of each row.")
+@click.option("--profile", "with_profile", is_flag=True, help="Where the time goes, instead of how much it is.")
 @click.option("--check", is_flag=True, help="Exit 1 when an aim is missed.")
-def bench(names: Sequence[str], size: str, path: Path | None, rounds: int | None, *, as_json: bool, check: bool) -> int:
+def bench(
+    names: Sequence[str],
+    size: str,
+    path: Path | None,
+    rounds: int | None,
+    *,
+    as_json: bool,
+    with_profile: bool,
+    check: bool,
+) -> int:
     """Measure holdstate beside raw LMDB, round by round in the same run.
 
     A ratio is the median over the rounds; times of different runs are not to be compared.
     """
     wanted = SIZES[size] if rounds is None else evolve(SIZES[size], rounds=rounds)
     lines: list[Line] = []
+    profiles: dict[str, Profile] = {}
     with tempfile.TemporaryDirectory(prefix="holdstate-bench-", dir=path) as directory:
         setting = Bench(Path(directory), wanted)
         for name in names or ROWS:
             note(f"{name} …")
+            if with_profile:
+                setting.profile = profiles[name] = Profile()
             lines += asyncio.run(ROWS[name](setting))
+    if with_profile:
+        return _show_profiles(profiles, as_json=as_json)
     if as_json:
         write_document(
             {"size": size, "rounds": wanted.rounds, **_platform(), "rows": [_document(line) for line in lines]}
@@ -72,6 +89,17 @@ def _document(line: Line) -> dict[str, Any]:
 def _show(lines: Sequence[Line]) -> None:
     columns = ("row", "what", "ours", "raw", "ratio", "least to greatest", "", "aim", "met", "next")
     write_table(columns, [_cells(line) for line in lines])
+
+
+def _show_profiles(profiles: Mapping[str, Profile], *, as_json: bool) -> int:
+    found = {name: shares(profile) for name, profile in profiles.items()}
+    if as_json:
+        keys = ("part", "time", "calls")
+        write_document({name: [dict(zip(keys, row, strict=True)) for row in rows] for name, rows in found.items()})
+        return ExitCode.OK
+    rows = [(name, part, f"{own:.1%}", f"{calls:.1%}") for name, parts in found.items() for part, own, calls in parts]
+    write_table(("row", "part", "of the time", "of the calls"), rows)
+    return ExitCode.OK
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -52,9 +52,7 @@ async def accept_one(bench: Bench) -> list[Line]:
     with LmdbStore.open(bench.new_directory() / "store") as store, Raw(bench.new_directory()) as raw:
         driver = await _open(RUNTIME, store)
         bench.stock_up(calls)
-        theirs, ours = await interleaved(
-            bench.size.rounds, partial(raw.put, calls), partial(bench.accept, driver, calls)
-        )
+        theirs, ours = await interleaved(bench, partial(raw.put, calls), partial(bench.accept, driver, calls))
         raw.check(name)
         need(name, store.stats().active_inputs, (bench.size.rounds + 1) * calls, "inputs")
     line = Line(name, "accept, one caller", _RATIO, aim=1.6, goal=1.3)
@@ -79,7 +77,7 @@ async def _together(bench: Bench, name: str, what: str, runtimes: int, *, aim: f
         drivers = [opened[number % runtimes] for number in range(CALLERS)]
         bench.stock_up(accepts)
         theirs, ours = await interleaved(
-            size.rounds, partial(raw.put, size.calls), partial(bench.accept_together, drivers, size.turns)
+            bench, partial(raw.put, size.calls), partial(bench.accept_together, drivers, size.turns)
         )
         raw.check(name)
         need(name, store.stats().active_inputs, (size.rounds + 1) * accepts, "inputs")
@@ -98,7 +96,7 @@ async def lifecycle(bench: Bench) -> list[Line]:
         driver = await _open(RUNTIME, store)
         bench.stock_up(lives)
         theirs, ours = await interleaved(
-            bench.size.rounds, partial(raw.put, bench.size.calls), partial(_live, bench, driver, lives)
+            bench, partial(raw.put, bench.size.calls), partial(_live, bench, driver, lives)
         )
         raw.check(name)
         need(name, store.stats().ended_inputs, (bench.size.rounds + 1) * lives, "consumed inputs")
@@ -170,7 +168,7 @@ async def core_step(bench: Bench) -> list[Line]:
                 total += number
             need("core", total, _LOOP * (_LOOP - 1) // 2, "added up")
 
-    theirs, ours = await interleaved(bench.size.rounds, loop, work)
+    theirs, ours = await interleaved(bench, loop, work)
     ratio, low, high = spread([own / other for own, other in zip(ours, theirs, strict=True)])
     what = "the core step of an accept, in memory"
     reads = f"times a loop of {_LOOP} additions"
@@ -187,7 +185,7 @@ async def accept_after_many(bench: Bench) -> list[Line]:
         need(name, full.stats().ended_inputs, size.earlier, "ended inputs")
         bench.stock_up(2 * size.calls)
         theirs, ours = await interleaved(
-            size.rounds, partial(bench.accept, new, size.calls), partial(bench.accept, old, size.calls)
+            bench, partial(bench.accept, new, size.calls), partial(bench.accept, old, size.calls)
         )
         for store in (full, empty):
             need(name, store.stats().active_inputs, (size.rounds + 1) * size.calls, "inputs")

@@ -49,7 +49,7 @@ async def service_lives(bench: Bench) -> list[Line]:
         bench.stock_up(lives)
         async with RuntimeService(store, NoWork()) as service:
             theirs, ours = await interleaved(
-                size.rounds, partial(raw.put, size.calls), partial(_live_together, bench, service, runtimes)
+                bench, partial(raw.put, size.calls), partial(_live_together, bench, service, runtimes)
             )
         raw.check(name)
         need(name, sum(_consumed(store, each) for each in runtimes), (size.rounds + 1) * lives, "consumed inputs")

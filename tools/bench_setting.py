@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from cProfile import Profile
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -109,10 +110,11 @@ class Line:
 @final
 @define
 class Bench:
-    """Where a row makes its stores, and how much it does."""
+    """Where a row makes its stores, how much it does, and what looks on, which makes it slower."""
 
     directory: Path
     size: Size
+    profile: Profile | None = None
     _numbers: Any = Factory(count)
     _keys: Any = field(factory=count)
     _stock: deque[Input] = field(factory=deque)
@@ -190,13 +192,21 @@ def need(row: str, found: int, wanted: int, what: str) -> None:
         raise NothingMeasured(row, f"{found} {what}, not {wanted}")
 
 
-async def interleaved(rounds: int, *works: Callable[[], Awaitable[None]]) -> list[list[float]]:
-    """Seconds of each of ``works`` in each round, one after the other in every round. A first round is not counted."""
+async def interleaved(bench: Bench, *works: Callable[[], Awaitable[None]]) -> list[list[float]]:
+    """Seconds of each of ``works`` in each round, one after the other in every round. A first round is not counted.
+
+    The last of ``works`` is ours: that one is what ``bench.profile`` sees.
+    """
     seconds: list[list[float]] = [[] for _ in works]
-    for number in range(rounds + 1):
+    for number in range(bench.size.rounds + 1):
         for work, taken in zip(works, seconds, strict=True):
+            profile = bench.profile if work is works[-1] else None
             started = perf_counter()
-            await work()
+            if profile is None:
+                await work()
+            else:
+                with profile:
+                    await work()
             if number:
                 taken.append(perf_counter() - started)
     return seconds

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from cProfile import Profile
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,21 @@ from holdstate.runtime.service import RuntimeService
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.tools import bench_command, bench_service
 from holdstate.tools.bench_command import bench
+from holdstate.tools.bench_profile import shares
 from holdstate.tools.bench_rows import ROWS
 from holdstate.tools.bench_service import Still
-from holdstate.tools.bench_setting import SIZES, Bench, Line, NothingMeasured, Raw, Size, last_transaction, need, spread
+from holdstate.tools.bench_setting import (
+    SIZES,
+    Bench,
+    Line,
+    NothingMeasured,
+    Raw,
+    Size,
+    interleaved,
+    last_transaction,
+    need,
+    spread,
+)
 from holdstate.tools.bench_visit import Visit, peak_bytes, visit
 
 TINY = Size(calls=2, turns=1, lives=2, earlier=20, active=20, known=5, steps=3, rounds=2)
@@ -175,6 +189,39 @@ def test_a_missed_aim_counts_with_check_alone(options: list[str], code: int, mon
     result = CliRunner().invoke(bench, ["--row", "syncs", *options], standalone_mode=False)
     assert result.return_value == code
     assert " no " in result.stdout
+
+
+def test_a_profile_tells_where_our_time_goes() -> None:
+    """All of it, by part; the raw puts beside it are not looked at."""
+    options = ["--size", "small", "--row", "accept", "--rounds", "1", "--profile"]
+    result = CliRunner().invoke(bench, [*options, "--json"], standalone_mode=False)
+    parts = {each["part"]: each for each in json.loads(result.stdout)["accept"]}
+    assert sum(each["time"] for each in parts.values()) == pytest.approx(1.0)
+    assert {
+        "holdstate/runtime/flush.py",
+        "holdstate/runtime/stepper.py",
+        "in C: method 'commit' of 'Transaction' objects",
+    } <= set(parts)
+    assert "bench_setting.py" not in " ".join(part for part, each in parts.items() if each["time"] > 0.2)
+    table = CliRunner().invoke(bench, options, standalone_mode=False)
+    assert "holdstate/runtime/flush.py" in table.stdout
+
+
+def test_a_profile_sees_the_last_work_alone(tmp_path: Path) -> None:
+    """The yardstick in front of it would hide it."""
+    setting = Bench(tmp_path, SIZES["small"], Profile())
+
+    async def raw() -> None:
+        sorted([3, 2, 1])
+
+    async def ours() -> None:
+        sum([3, 2, 1])
+
+    asyncio.run(interleaved(setting, raw, ours))
+    assert setting.profile is not None
+    parts = {part: calls for part, _, calls in shares(setting.profile, least=0.0)}
+    assert "in C: built-in method builtins.sum" in parts
+    assert "in C: built-in method builtins.sorted" not in parts
 
 
 def test_an_aim_is_a_bound_from_its_side() -> None:
