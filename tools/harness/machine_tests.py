@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 from unittest import TestCase
@@ -13,7 +14,7 @@ from uuid import UUID
 from hypothesis import Phase
 from hypothesis import settings as Settings  # noqa: N812 - it is a class
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from ...spec.machine import Param
 from .adapters import NewAdapter
@@ -51,35 +52,54 @@ class MachineHarness(RuleBasedStateMachine):
         self.player = Player(subject.machine, subject.new_adapter, subject.invariants)
         self._guarded(None)
 
-    @precondition(lambda self: self.choices().taken)
     @rule(data=st.data())
-    def advance(self, data: st.DataObject) -> None:
+    def move(self, data: st.DataObject) -> None:
+        """One move of one kind. A single rule, since Hypothesis leaves rules out of most examples."""
+        choices = self.choices()
+        kinds = ["advance"] * 5 + ["vary"] * 2 if choices.taken else ["begin anew"]
+        kinds += ["miss"] * 2 if choices.missed else []
+        kinds += ["disturb"] * 2 + (["crash"] if self.player.can_crash() else [])
+        makers = {
+            "advance": self._advance,
+            "vary": self._vary,
+            "miss": self._miss,
+            "disturb": self._disturb,
+            "crash": self._crash,
+            "begin anew": self._begin_anew,
+        }
+        makers[data.draw(st.sampled_from(kinds), label="kind")](data)
+
+    def _advance(self, data: st.DataObject) -> None:
         """A row of the present state is taken, where its parameters have no strategy that decides otherwise."""
-        self._choose(data, self.choices().taken)
+        self._make(data, self._drawn(data, self.choices().taken))
 
-    @precondition(lambda self: self.choices().missed)
-    @rule(data=st.data())
-    def miss(self, data: st.DataObject) -> None:
+    def _vary(self, data: st.DataObject) -> None:
+        """The same, but one parameter has any value at all."""
+        move = self._drawn(data, self.choices().taken)
+        declared = self.subject.machine.events[cast("StrEnum", move.event)]
+        if declared:
+            param = data.draw(st.sampled_from(declared), label="parameter")
+            move = Move(move.event, {**move.params, param.name: data.draw(strategy_of(param), label="value")})
+        self._make(data, move)
+
+    def _miss(self, data: st.DataObject) -> None:
         """An event that has a row here, with parameters that its guard refuses, often just so."""
-        self._choose(data, self.choices().missed)
+        self._make(data, self._drawn(data, self.choices().missed))
 
-    @rule(data=st.data())
-    def disturb(self, data: st.DataObject) -> None:
-        """Any event with any parameters, so mostly a refused one; or the system dies and comes back."""
-        crashes = (None,) if self.player.can_crash() else ()
-        event = data.draw(st.sampled_from((*self.subject.machine.events, *crashes)), label="event")
-        if event is None:
-            self._guarded(Move(None))
-            return
+    def _disturb(self, data: st.DataObject) -> None:
+        """Any event with any parameters, so mostly a refused one."""
+        event = data.draw(st.sampled_from(tuple(self.subject.machine.events)), label="event")
         params = {
             param.name: data.draw(self._values(event, param), label=param.name)
             for param in self.subject.machine.events[event]
         }
         self._guarded(Move(event, params))
 
-    @precondition(lambda self: not self.choices().taken)
-    @rule()
-    def begin_anew(self) -> None:
+    def _crash(self, _data: st.DataObject) -> None:
+        """The system dies and comes back."""
+        self._guarded(Move(None))
+
+    def _begin_anew(self, _data: st.DataObject) -> None:
         """Nothing more can happen to this system; the next one."""
         self.player.close()
         self.begin()
@@ -89,8 +109,13 @@ class MachineHarness(RuleBasedStateMachine):
         player = self.player
         return Choices.at(player.machine, player.state, tuple(player.fields.items()))
 
-    def _choose(self, data: st.DataObject, among: Sequence[Move]) -> None:
-        move = data.draw(st.sampled_from(among), label="move")
+    def _drawn(self, data: st.DataObject, among: Sequence[Sequence[Move]]) -> Move:
+        group = among[data.draw(st.integers(0, len(among) - 1), label="row")]
+        drawn: Move = data.draw(st.sampled_from(group), label="move")
+        return drawn
+
+    def _make(self, data: st.DataObject, move: Move) -> None:
+        """Make ``move``, with what the given strategies say in place of its parameters."""
         self._guarded(Move(move.event, {**move.params, **self._overridden(data, move)}))
 
     def teardown(self) -> None:
@@ -155,7 +180,7 @@ def machine_harness(
     strategies = dict(params or {})
     check_names(machine, strategies)
     subject = Subject(machine, adapter, tuple(invariants))
-    wanted = settings or Settings(report_multiple_bugs=False, phases=set(Phase) - {Phase.explain})
+    wanted = Settings(settings or Settings(phases=set(Phase) - {Phase.explain}), report_multiple_bugs=False)
     title = name or machine.name
     parts = {"subject": subject, "strategies": strategies, "__module__": MachineHarness.__module__}
     harness = cast("type[MachineHarness]", type(f"{_class_name(title)}Harness", (MachineHarness,), parts))
@@ -209,7 +234,7 @@ def check_paths(
     refusals: bool = True,
     name: str | None = None,
 ) -> int:
-    """Play every path on a system of its own, without Hypothesis; returns how many were played.
+    """Play every path, and the empty one, on a system of its own, without Hypothesis; returns how many were played.
 
     At the end of each, every event that is refused there is tried too (unless not ``refusals``), with ``values`` as in
     ``all_paths``, and where the adapter can, the system is crashed and restarted. Raises Broken for the first path that
@@ -217,7 +242,7 @@ def check_paths(
     """
     subject = Subject(machine, adapter, tuple(invariants))
     played = 0
-    for path in paths:
+    for path in chain([()], paths):
         player = Player(machine, adapter, subject.invariants)
         try:
             player.start()

@@ -128,20 +128,39 @@ def foretold(
 @final
 @frozen
 class Choices:
-    """The moves with values worth trying at one place: those that take a row, and those that only a guard refuses."""
+    """The moves with values worth trying at one place: those that take a row, by row, and those that only a guard
+    refuses, by event, where there are any that one other parameter would let pass those alone. In groups, so that a row
+    whose event has many parameters is not drawn more often.
+    """
 
-    taken: tuple[Move, ...] = ()
-    missed: tuple[Move, ...] = ()
+    taken: tuple[tuple[Move, ...], ...] = ()
+    missed: tuple[tuple[Move, ...], ...] = ()
 
     @staticmethod
     @lru_cache(maxsize=4096)
     def at(machine: AnyMachine, state: StrEnum, values: tuple[tuple[str, object], ...]) -> Choices:
         """What there is in a state with fields of such values."""
         fields = dict(values)
-        found = [move for event in machine.compile().events(state) for move in moves(machine, fields, event)]
-        refused = [isinstance(foretold(machine, state, fields, move), TransitionRefused) for move in found]
-        pairs = tuple(zip(found, refused, strict=True))
-        return Choices(tuple(move for move, no in pairs if not no), tuple(move for move, no in pairs if no))
+        taken: dict[int, list[Move]] = {}
+        missed: dict[StrEnum, list[Move]] = {}
+        for event in machine.compile().events(state):
+            for move in moves(machine, fields, event):
+                step = foretold(machine, state, fields, move)
+                if isinstance(step, TransitionRefused):
+                    missed.setdefault(event, []).append(move)
+                else:
+                    taken.setdefault(step.row, []).append(move)
+        passing = [move for group in taken.values() for move in group]
+        near = ([move for move in group if _is_near(move, passing)] or group for group in missed.values())
+        return Choices(tuple(map(tuple, taken.values())), tuple(map(tuple, near)))
+
+
+def _is_near(move: Move, others: Sequence[Move]) -> bool:
+    """Whether one of ``others`` is the same event with one other parameter."""
+    return any(
+        other.event == move.event and sum(other.params[name] != value for name, value in move.params.items()) == 1
+        for other in others
+    )
 
 
 def params_to_json(machine: AnyMachine, move: Move) -> dict[str, Plain]:

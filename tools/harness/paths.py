@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import Final, TypeAlias, final
 
 from attrs import frozen
@@ -61,13 +62,16 @@ def _steps_from(machine: AnyMachine, place: Place, values: Values | None) -> Ite
                 yield move, Edge(step.row, place.state, event, step.target), after
 
 
-def refusals_at(machine: AnyMachine, state: StrEnum, fields: Fields, values: Values | None = None) -> Iterator[Move]:
-    """One move for each event that is refused here: without a row, or whose guards say no to some values."""
+def refusals_at(
+    machine: AnyMachine, state: StrEnum, fields: Fields, values: Values | None = None
+) -> Iterator[Move]:
+    """One move for each event without a row here, and every move with such values that only a guard refuses."""
+    possible = machine.compile().events(state)
     for event in machine.events:
-        for move in moves(machine, fields, event, values):
+        tried = moves(machine, fields, event, values)
+        for move in tried if event in possible else islice(tried, 1):
             if isinstance(foretold(machine, state, fields, move), TransitionRefused):
                 yield move
-                break
 
 
 def all_paths(machine: AnyMachine, length: int, *, values: Values | None = None) -> Iterator[Path]:
