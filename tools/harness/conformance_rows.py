@@ -194,7 +194,6 @@ class RowsConformance(ConformanceBase):
             lambda: store.load_runtime(RUNTIME),
             store.list_runtimes,
             lambda: store.put_blob(b"x"),
-            lambda: store.commit([]),
             store.verify,
         ]
         for call in calls:
