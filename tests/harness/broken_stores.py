@@ -1,4 +1,4 @@
-"""Stores with one bug each, and the conformance suite on each of them. Run by ``test_store_controls``, not by itself."""
+"""Stores with one bug each, and the conformance suite on each of them. ``test_store_controls`` runs this."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ class WrittenLate(Wrapped):
 
 
 def _copy(commit: Commit) -> Commit:
-    return evolve(commit, inputs=[InputWrite(each.record, each.is_new, each.body, each.drop_body) for each in commit.inputs])
+    return evolve(
+        commit, inputs=[InputWrite(each.record, each.is_new, each.body, each.drop_body) for each in commit.inputs]
+    )
 
 
 class _OverMemory(RuntimeStoreConformance):

@@ -56,7 +56,9 @@ ORDER = Machine(
             guard=param("amount").gt(0),
             sets={"paid": param("amount"), "payer": param("payer")},
         ),
-        Transition(Event.TAG, (Order.CART, Order.PAID), Order.PAID, guard=param("tag").ne(""), sets={"tag": param("tag")}),
+        Transition(
+            Event.TAG, (Order.CART, Order.PAID), Order.PAID, guard=param("tag").ne(""), sets={"tag": param("tag")}
+        ),
         Transition(Event.SHIP, Order.PAID, Order.SHIPPED, guard=param("insured"), sets={"speed": param("speed")}),
         Transition(Event.CANCEL, Order.CART, Order.CANCELLED),
         Transition(

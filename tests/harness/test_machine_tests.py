@@ -88,7 +88,9 @@ def test_strategies_of_ones_own_are_the_only_source_of_a_parameter() -> None:
             super().fire(event, params)
 
     params = {"amount": st.just(7), "refund.amount": st.sampled_from([8, 9]), "speed": st.just(Speed.FAST)}
-    machine_harness(ORDER, Watching, params=params, settings=settings(QUICK, max_examples=20)).TestCase("runTest").debug()
+    machine_harness(ORDER, Watching, params=params, settings=settings(QUICK, max_examples=20)).TestCase(
+        "runTest"
+    ).debug()
     assert seen == {("pay", 7), ("refund", 8), ("refund", 9), ("ship", Speed.FAST)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_a_pair_cover_takes_each_row_after_each_that_can_come_before_it(machine:
 
 
 def _pairs(rows: list[tuple[int, Any]]) -> set[tuple[tuple[int, Any], tuple[int, Any]]]:
-    return set(zip(rows, rows[1:], strict=False))
+    return set(pairwise(rows))
 
 
 def test_what_no_value_reaches_is_named() -> None:

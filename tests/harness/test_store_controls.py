@@ -43,9 +43,9 @@ def plugin_arguments() -> list[str]:
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The tests that failed, by store."""
+    options = ["-q", "--tb=no", "-rf", "-p", "no:cacheprovider", f"--basetemp={tmp_path_factory.mktemp('broken')}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rf", "-p", "no:cacheprovider", *plugin_arguments()]
-        + ["-k", CHOSEN, f"--basetemp={tmp_path_factory.mktemp('broken')}", str(BROKEN)],
+        [sys.executable, "-m", "pytest", *options, *plugin_arguments(), "-k", CHOSEN, str(BROKEN)],
         capture_output=True,
         text=True,
         timeout=300,

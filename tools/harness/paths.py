@@ -62,9 +62,7 @@ def _steps_from(machine: AnyMachine, place: Place, values: Values | None) -> Ite
                 yield move, Edge(step.row, place.state, event, step.target), after
 
 
-def refusals_at(
-    machine: AnyMachine, state: StrEnum, fields: Fields, values: Values | None = None
-) -> Iterator[Move]:
+def refusals_at(machine: AnyMachine, state: StrEnum, fields: Fields, values: Values | None = None) -> Iterator[Move]:
     """One move for each event without a row here, and every move with such values that only a guard refuses."""
     possible = machine.compile().events(state)
     for event in machine.events:

@@ -25,7 +25,9 @@ _SUITES: Final = (
     "store_conformance",
 )
 
-pytest.register_assert_rewrite(*(f"{_HARNESS}.{name}" for name in _SUITES))
+_REWRITTEN: Final = [f"{_HARNESS}.{name}" for name in _SUITES]
+
+pytest.register_assert_rewrite(*(name for name in _REWRITTEN if name not in sys.modules))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
