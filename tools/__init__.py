@@ -10,9 +10,26 @@
 ``spec_command``   ``holdstate spec``: the tables; ``check_command`` explores what they allow
 ``explorer``       every state that a model can reach; ``explorer_machine`` one machine as a model,
                    ``explorer_whole`` the runtime with its store and its drivers; docs/explorer.md has the map
+``trace``          a trace as a record: JSON, ITF (``trace_itf``), a page (``trace_page``), text (``trace_text``)
+``harness``        tests for machines and stores of your own, with a pytest plugin; ``replay_command`` plays a failure
 ``demo``           kill ``holdstate run`` in the middle and look what became of its lines
+
+The names below are loaded when they are first used: a pytest plugin is in this package, and pytest loads it every time.
 """
 
-from .handlers import TryAgainLater
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .handlers import TryAgainLater
 
 __all__ = ["TryAgainLater"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "TryAgainLater":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    from .handlers import TryAgainLater
+
+    return TryAgainLater

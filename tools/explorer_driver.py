@@ -7,7 +7,7 @@ of the group committer that lets one call in and settles its commit, for groups 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast, final
 from uuid import UUID
 
@@ -301,13 +301,9 @@ class DriverSteps:
         return decided
 
     def _freeze(self, actor: Actor, memory: Memory, problems: list[str]) -> Memory:
-        """What ``actor`` has, once its memory fits together: the lanes are the queued inputs."""
+        """What ``actor`` has. What is derived from it there, and left out here, is compared with it first."""
         image = actor.image
-        there = [(lane, order, input_id) for lane in Lane for order, input_id in image.lanes[lane].items()]
-        queued = [each for each in image.active() if each.state is InputState.QUEUED]
-        wanted = [(lane, each.order, each.input_id) for lane in Lane for each in queued if each.admission.lane is lane]
-        if there != wanted:
-            problems.append(f"memory_is_consistent: the lanes hold {there}, queued are {wanted}")
+        problems += _inconsistencies(image)
         view = View(image.runtime, ())
         problems += [f"handed_out_run_is_current: {each}" for each in handed_out_run_is_current(actor.handed_out, view)]
         return self.codec.memory(actor, stale=memory.stale)
@@ -354,6 +350,21 @@ def _nothing(turn: Turn) -> object:
 
 def _view(image: RuntimeImage) -> View:
     return View(image.runtime, image.active())
+
+
+def _inconsistencies(image: RuntimeImage) -> Iterator[str]:
+    """The lanes and the scopes are the queued inputs, and the bodies are those of the ephemeral ones."""
+    active = image.active()
+    queued = [each for each in active if each.state is InputState.QUEUED]
+    there = [(lane, order, input_id) for lane in Lane for order, input_id in image.lanes[lane].items()]
+    if there != [(lane, each.order, each.input_id) for lane in Lane for each in queued if each.admission.lane is lane]:
+        yield f"memory_is_consistent: the lanes hold {there}, queued are {queued}"
+    scoped = {(scope, input_id) for scope, members in image.scopes.items() for input_id in members}
+    keyed = [(each.admission.kind, each.admission.supersession_key, each.input_id) for each in queued]
+    if scoped != {((kind, key), input_id) for kind, key, input_id in keyed if key is not None}:
+        yield f"memory_is_consistent: the scopes hold {scoped}, queued are {keyed}"
+    if image.bodies.keys() != {each.input_id for each in active if each.admission.is_ephemeral}:
+        yield f"memory_is_consistent: bodies are kept of {list(image.bodies)}"
 
 
 def _changed(before: Memory, after: Memory) -> tuple[str, ...]:

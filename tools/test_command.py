@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from .kill_command import kill
+from .replay_command import replay
 
 
 @click.group()
 def test() -> None:
-    """Test a store on this machine."""
+    """Test a store on this machine, and play failures again."""
 
 
 test.add_command(kill)
+test.add_command(replay)

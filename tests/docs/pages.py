@@ -13,7 +13,9 @@ from attrs import frozen
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-_CONSOLE_COMMAND = re.compile(r"^\$ ((?:holdstate|python -m holdstate)(?: (?:.*\\\n)*.*)?)$", re.MULTILINE)
+_CONSOLE_COMMAND = re.compile(
+    r"^\$ ((?:holdstate|python -m holdstate|python -m pytest|python -c)(?: (?:.*\\\n)*.*)?)$", re.MULTILINE
+)
 _FILE = re.compile(r"(?:^|\s)file=(\S+)")
 _OUTSIDE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
@@ -30,7 +32,7 @@ class Block:
     file: str = ""
 
     def commands(self) -> list[str]:
-        """The holdstate commands of a console block, continued lines included."""
+        """The commands of a console block that are holdstate's, pytest or ``python -c``, continued lines included."""
         return _CONSOLE_COMMAND.findall(self.content)
 
 

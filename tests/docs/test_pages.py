@@ -33,9 +33,9 @@ def test_a_block_can_show_a_file(tmp_path: Path) -> None:
     assert blocks(page) == [Block("json", "1\n", 2, "a.json"), Block("json", "2\n", 6)]
 
 
-def test_commands_are_those_of_holdstate_with_their_continued_lines() -> None:
+def test_commands_are_those_that_run_holdstate_with_their_continued_lines() -> None:
     """Output and other programs are left alone."""
-    ours = ["holdstate doctor", "holdstate run \\\n    --json a", "python -m holdstate --version"]
+    ours = ["holdstate doctor", "holdstate run \\\n    --json a", "python -m holdstate --version", "python -m pytest a"]
     content = "".join(f"$ {command}\nok\n" for command in ["ls", *ours, "holdstates", "python -m holdstates"])
     assert Block("console", content, 1).commands() == ours
 

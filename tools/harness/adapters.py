@@ -1,0 +1,81 @@
+"""What a system under test has to offer, and how calls on it are made, sync or async."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias, cast, final
+
+from ...spec.errors import TransitionRefused
+
+
+class Adapter(Protocol):
+    """The system under test, as the harness drives it. Every method may also be ``async``.
+
+    An adapter may have more, which is looked up by name::
+
+        refusals        exceptions of ``fire`` that mean that the system refused (default: TransitionRefused)
+        fields()        its fields by name, those of the machine or some of them; they are compared after each step
+        crash()         take the system down as SIGKILL would; ``restart()`` then brings it up again from what it stored
+        after_crash(state, fields)
+                        the (state, fields) that must be there after a restart, given those before; the same by default
+        stop()          clean up after an example
+    """
+
+    def start(self) -> object:
+        """Bring the system up in the initial state of the machine."""
+        ...
+
+    def fire(self, event: str, params: Mapping[str, Any]) -> object:
+        """Send one event with its parameters. Raises one of ``refusals`` where the system refuses it."""
+        ...
+
+    def state(self) -> object:
+        """The state that the system is in: a member of the machine's states, or its value."""
+        ...
+
+
+NewAdapter: TypeAlias = Callable[[], Adapter]
+"""Makes an adapter for each example: the class itself, mostly."""
+
+
+@final
+class System:
+    """One adapter, and a loop of its own where it turns out to be async. Close it when done."""
+
+    def __init__(self, new_adapter: NewAdapter) -> None:
+        self.adapter = new_adapter()
+        self.refusals: tuple[type[Exception], ...] = tuple(getattr(self.adapter, "refusals", (TransitionRefused,)))
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def can(self, name: str) -> bool:
+        """Whether the adapter has the optional method ``name``."""
+        return callable(getattr(self.adapter, name, None))
+
+    def call(self, name: str, *arguments: object) -> object:
+        """What the method ``name`` returns, awaited where it has to be; None where the adapter has no such method."""
+        method = getattr(self.adapter, name, None)
+        return None if method is None else self.settle(method(*arguments))
+
+    def settle(self, value: object) -> object:
+        """``value``, awaited where it has to be."""
+        if not inspect.isawaitable(value):
+            return value
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()  # a Runner would look for signals at every call
+        return self._loop.run_until_complete(value)
+
+    def close(self) -> None:
+        """Stop the adapter and end its loop."""
+        try:
+            self.call("stop")
+        finally:
+            if self._loop is not None:
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+                self._loop.close()
+
+
+def fields_of(system: System) -> dict[str, object]:
+    """The fields that the adapter tells of; none where it tells of none."""
+    return dict(cast("Mapping[str, object]", system.call("fields") or {}))
