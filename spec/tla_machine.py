@@ -46,6 +46,10 @@ class TlaModule:
     module: str
     config: str
 
+    def files(self) -> dict[str, str]:
+        """Both by the name of their file."""
+        return {f"{self.name}.tla": self.module, f"{self.name}.cfg": self.config}
+
 
 def domain_of(declared: Field | Param, machine: Machine[S, E], bounds: TlaBounds) -> tuple[object, ...]:
     """The values that stand for all values of a field or a parameter, as Python values; ids are their texts."""

@@ -14,6 +14,7 @@ from ..spec.machine import Machine, Transition
 from ..spec.relations import RELATIONS
 from ..spec.step_properties import STEP_PROPERTIES
 from .check_command import check
+from .export_command import export
 from .machine_names import MACHINES, machine_of
 from .options import json_option
 from .output import ExitCode, write_document, write_table
@@ -30,6 +31,7 @@ def spec() -> None:
 
 
 spec.add_command(check)
+spec.add_command(export)
 
 
 @spec.command("list")

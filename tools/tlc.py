@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final, final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..spec.errors import HoldstateError
-from .tla_values import read_state
+from .tla_values import read_state, read_value
 
 JAR_VARIABLE: Final = "HOLDSTATE_TLC_JAR"
 DEADLINE_SECONDS: Final = 900.0
@@ -81,7 +81,9 @@ class StateGraph:
 @final
 @frozen
 class TlcReport:
-    """What TLC found. ``trace`` leads to what is wrong: (action, state) from the first state on."""
+    """What TLC found. ``trace`` leads to what is wrong: (action, state) from the first state on. ``graph`` and ``values``
+    are there where they were asked for.
+    """
 
     module: str
     verdict: TlcVerdict
@@ -92,6 +94,7 @@ class TlcReport:
     problem: str | None = None
     trace: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     graph: StateGraph | None = field(default=None, repr=False)
+    values: tuple[Any, ...] = field(default=(), repr=False)
 
 
 def find_jar() -> Path:
@@ -117,9 +120,11 @@ def find_java() -> str:
     return java
 
 
-def run_tlc(folder: Path, module: str, config: str | None = None, *, with_graph: bool = False) -> TlcReport:
+def run_tlc(
+    folder: Path, module: str, config: str | None = None, *, with_graph: bool = False, values_of: str | None = None
+) -> TlcReport:
     """Check ``module`` of ``folder`` with ``config`` (the name of a .cfg there, without the suffix; default: that of the
-    module), on one core.
+    module), on one core. ``with_graph`` keeps every state and step; ``values_of`` the distinct values of one variable.
 
     Raises TlcMissing where there is no TLC, TlcFailed where it cannot read the module or evaluate it.
     """
@@ -128,18 +133,23 @@ def run_tlc(folder: Path, module: str, config: str | None = None, *, with_graph:
         dump = Path(scratch) / "graph.dot"
         command = [java, HEAP, "-XX:+UseSerialGC", f"-Djava.io.tmpdir={scratch}", "-cp", str(jar), "tlc2.TLC"]
         command += ["-deadlock", "-nowarning", "-workers", "1", "-fp", "0", "-seed", "0", "-metadir", scratch]
-        command += ["-dump", "dot,actionlabels", str(dump)] if with_graph else []
+        command += ["-dump", "dot,actionlabels", str(dump)] if with_graph or values_of else []
         command += ["-config", f"{config or module}.cfg", f"{module}.tla"]
         started = perf_counter()
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
         )
-        seconds = perf_counter() - started
-        graph = read_graph(dump.open(encoding="utf-8")) if with_graph and dump.exists() else None
-    return _report(module, done.returncode, done.stdout, seconds, graph)
+        report = _report(module, done.returncode, done.stdout, perf_counter() - started)
+        if with_graph:
+            with dump.open(encoding="utf-8") as lines:
+                report = evolve(report, graph=read_graph(lines))
+        if values_of:
+            with dump.open(encoding="utf-8") as lines:
+                report = evolve(report, values=tuple(read_values(lines, values_of)))
+    return report
 
 
-def _report(module: str, code: int, output: str, seconds: float, graph: StateGraph | None) -> TlcReport:
+def _report(module: str, code: int, output: str, seconds: float) -> TlcReport:
     verdict, counts = _VERDICTS.get(code), _COUNTS.findall(output)
     if verdict is None or not counts:
         raise TlcFailed(module, code, output)
@@ -154,7 +164,6 @@ def _report(module: str, code: int, output: str, seconds: float, graph: StateGra
         seconds,
         None if problem is None else problem[1],
         tuple(read_trace(output)),
-        graph,
     )
 
 
@@ -176,8 +185,22 @@ def read_graph(lines: Iterable[str]) -> StateGraph:
             continue
         node = _NODE.match(line.rstrip())
         if node is not None:
-            text = re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], node[2])
-            states[int(node[1])] = read_state(text)
+            states[int(node[1])] = read_state(_unescaped(node[2]))
             if node[3]:
                 initial.add(int(node[1]))
     return StateGraph(states, frozenset(initial), frozenset(steps))
+
+
+def read_values(lines: Iterable[str], variable: str) -> Iterator[Any]:
+    """The values of ``variable`` in such a file, each text once; no other variable is read."""
+    begin, texts = f"/\\ {variable} = ", set()
+    for line in lines:
+        node = _NODE.match(line.rstrip())
+        if node is not None:
+            parts = _unescaped(node[2]).split("\n")
+            texts.update(part.removeprefix(begin) for part in parts if part.startswith(begin))
+    return (read_value(text) for text in sorted(texts))
+
+
+def _unescaped(label: str) -> str:
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], label)

