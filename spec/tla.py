@@ -67,11 +67,9 @@ def tla_value(value: object) -> str:
 
 
 def tla_string(text: str) -> str:
-    """A string literal. What TLA+ cannot hold is spelled as in Python (``\\xe9``)."""
-    if not (text.isascii() and text.isprintable()):
-        text = text.encode("unicode_escape").decode("ascii")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    """A string literal. What modules, configurations and TLC spell differently is written as its code point: ``%22;``."""
+    spelled = (each if each.isascii() and each.isprintable() and each not in '"\\%' else f"%{ord(each):x};" for each in text)
+    return f'"{"".join(spelled)}"'
 
 
 def tla_set(values: Iterable[object]) -> str:

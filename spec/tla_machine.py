@@ -52,10 +52,10 @@ class TlaModule:
 
 
 def domain_of(declared: Field | Param, machine: Machine[S, E], bounds: TlaBounds) -> tuple[object, ...]:
-    """The values that stand for all values of a field or a parameter, as Python values; ids are their texts."""
+    """The values that stand for all values of a field or a parameter. Ids that no row names are texts."""
     values: tuple[object, ...]
     if declared.type is UUID:
-        values = (*(f"id{number + 1}" for number in range(bounds.ids)), *map(str, _constants(machine, UUID)))
+        values = (*(f"id{number + 1}" for number in range(bounds.ids)), *_constants(machine, UUID))
     elif declared.type is str:
         values = (*(f"text{number + 1}" for number in range(bounds.texts)), *_constants(machine, str))
     elif declared.type is bool:
@@ -167,7 +167,7 @@ def _title(name: str) -> str:
 
 
 def _comment(machine: Machine[S, E]) -> Iterator[str]:
-    lines = [*wrap(machine.doc, WIDTH - 3), "", "Generated from the table of the machine; edit that, not this."]
+    lines = [*wrap(machine.doc or f"The machine {machine.name}.", WIDTH - 3), "", "Generated from the table of the machine; edit that, not this."]
     lines += ["One action for each event, one disjunct for each row."]
     yield f"(* {lines[0]}"
     yield from (f"   {line}".rstrip() for line in lines[1:])
@@ -238,11 +238,10 @@ def _row(
     said = [part for part in (row.doc, f"emits {', '.join(row.emits)}" if row.emits else "") if part]
     comment = f"\\* {'; '.join(said)}" if said else ""
     indent = "    " if is_only else "       "
-    if not is_only:
-        yield f"    \\/ {comment}".rstrip()
-    elif comment:
-        yield f"{indent}{comment}"
-    yield f"{indent}/\\ {_is_source(row)}"
+    if comment:
+        yield f"{indent}{comment}" if is_only else f"    \\/ {comment}"
+    bullet = "    \\/ " if not (is_only or comment) else indent
+    yield f"{bullet}/\\ {_is_source(row)}"
     if row.guard != TRUE:
         yield f"{indent}/\\ {_text(row.guard, names, conjunct=True)}"
     for each in earlier:

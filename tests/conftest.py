@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from holdstate.tools.tlc import TlcMissing, TlcReport, find_jar, find_java, run_tlc
+
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True, max_examples=2_000)
 settings.load_profile(os.environ.get("HOLDSTATE_HYPOTHESIS_PROFILE", "ci"))
@@ -39,3 +41,16 @@ def require_tool() -> Callable[[str], str]:
 def project_root() -> Path:
     """The folder of pyproject.toml."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tlc() -> Callable[..., TlcReport]:
+    """TLC as a function; without TLC it skips the test, or fails it."""
+    try:
+        find_jar()
+        find_java()
+    except TlcMissing as missing:
+        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
+            pytest.fail(f"{missing} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
+        pytest.skip(str(missing))
+    return run_tlc

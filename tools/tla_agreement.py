@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, StrEnum
+from enum import StrEnum
 from itertools import product
 from typing import Any, TypeVar
-from uuid import UUID
 
 from ..spec.errors import HoldstateError
 from ..spec.machine import Machine
-from ..spec.tla import names_of
+from ..spec.tla import names_of, tla_value
 from ..spec.tla_machine import TlaBounds, counting_fields, domain_of, read_fields
+from .tla_values import read_value
 from .tlc import StateGraph
 
 S = TypeVar("S", bound=StrEnum)
@@ -89,4 +89,5 @@ def _steps_from(
 
 
 def _printed(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(str(each.value) if isinstance(each, Enum) else str(each) if isinstance(each, UUID) else each for each in values)
+    """The values as they come back from TLC: members of enums and ids as texts, spelled as TLA+ can."""
+    return tuple(read_value(tla_value(each)) for each in values)

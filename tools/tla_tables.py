@@ -1,26 +1,27 @@
 """The tables as one TLA+ module of plain operators, which the hand-written model of the whole (``whole.tla``) stands on.
 
 Each machine becomes one operator per event, from a record to a record or to ``Refused``; each row of the command table
-what it needs, what it sends to the runtime, and what each selected input gets; the policy a record per kind of input.
+what it needs, what it sends to the runtime, and what each selected input gets; the policy a record per kind of input. The
+kinds are those that the explorer sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final, TypeVar, final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ..spec.commands import COMMANDS, CommandRow, InputGroup, Rule
 from ..spec.expressions import TRUE, Expression
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.machine import Machine
-from ..spec.policy import DEFAULT_POLICY, Policy
+from ..spec.policy import Policy
 from ..spec.runtime_state import RUNTIME_STATE
 from ..spec.tla import camel, tla_expression, tla_set, tla_value
-from ..spec.vocabulary import CommandName, HandlingMode, InputKind, QueueMode, RoutingDisposition
+from ..spec.vocabulary import CommandName, Durability, InputKind, QueueMode, RoutingDisposition
+from .explorer_kinds import KINDS, explored_policy
 
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
@@ -33,40 +34,6 @@ _RUNTIME_STAMPS: Final = {"contributors": "<<>>", "boundary_count": "0", "shared
 
 
 @final
-@frozen
-class ModelKind:
-    """One sort of input of the model: what it is, what it asks for, and whether it outlives a crash."""
-
-    kind: InputKind
-    mode: HandlingMode | None = None
-    is_ephemeral: bool = False
-    has_scope: bool = False
-
-
-_K, _M = InputKind, HandlingMode
-KINDS: Final[Mapping[str, ModelKind]] = MappingProxyType(
-    {
-        "prompt": ModelKind(_K.PROMPT),  # queue lane, alone in its batch
-        "event": ModelKind(_K.EXTERNAL_EVENT, _M.QUEUE),  # queue lane, shares a batch
-        "steer": ModelKind(_K.PROMPT, _M.STEER),  # steer lane, may join a current run
-        "progress": ModelKind(_K.PEER_RESPONSE_PROGRESS, has_scope=True),  # steer lane, coalesces
-        "replacing": ModelKind(_K.PEER_REQUEST, has_scope=True),  # queue lane, supersedes
-        "urgent": ModelKind(_K.FLOW_STEP),  # queue lane, ahead of the rest
-        "operation": ModelKind(_K.OPERATION),  # consumed when it is accepted
-        "fleeting": ModelKind(_K.EXTERNAL_EVENT, _M.QUEUE, is_ephemeral=True),  # queue lane, gone after a crash
-    }
-)
-"""One for each class of policy decision that the core tells apart."""
-
-
-def model_policy() -> Policy:
-    """The shipped policy, with peer requests that supersede and flow steps that have priority: every queue mode is met."""
-    modes = {InputKind.PEER_REQUEST: QueueMode.SUPERSEDE, InputKind.FLOW_STEP: QueueMode.PRIORITY}
-    rows = {kind: evolve(DEFAULT_POLICY.by_kind[kind], queue_mode=mode) for kind, mode in modes.items()}
-    return evolve(DEFAULT_POLICY, name="model", by_kind={**DEFAULT_POLICY.by_kind, **rows})
-
-
-@final
 @frozen(kw_only=True, eq=False)
 class ModelTables:
     """The tables that a model is made of. Give others to see what the checks notice."""
@@ -74,8 +41,7 @@ class ModelTables:
     inputs: Machine[Any, Any] = INPUT_LIFECYCLE
     runtimes: Machine[Any, Any] = RUNTIME_STATE
     commands: Mapping[CommandName, CommandRow] = COMMANDS
-    policy: Policy = model_policy()
-    kinds: Mapping[str, ModelKind] = KINDS
+    policy: Policy = explored_policy()
 
 
 def tables_module(tables: ModelTables | None = None) -> str:
@@ -152,20 +118,21 @@ def _all_rules(rules: Sequence[Rule]) -> Iterator[Rule]:
 
 
 def _kinds(tables: ModelTables) -> Iterator[str]:
-    yield f"AllKinds == {tla_set(tables.kinds)}"
+    yield f"AllKinds == {tla_set(KINDS)}"
     yield ""
     yield "Kind(name) =="
-    for number, (name, kind) in enumerate(tables.kinds.items()):
-        decision = tables.policy.resolve(kind.kind, kind.mode, idle=True)
-        replaces = kind.has_scope and decision.queue_mode in {QueueMode.COALESCE, QueueMode.SUPERSEDE}
+    for number, (name, make) in enumerate(KINDS.items()):
+        given = make(1)
+        decision = tables.policy.resolve(given.kind, given.stated_handling_mode, idle=True)
+        has_scope = given.header.supersession_key is not None
         stamped = {
             "lane": "steer" if decision.route is RoutingDisposition.STEER else "queue",
-            "is_prompt": kind.kind is InputKind.PROMPT,
+            "is_prompt": given.kind is InputKind.PROMPT,
             "is_first": decision.queue_mode is QueueMode.PRIORITY,
-            "replaces": replaces,
+            "replaces": has_scope and decision.queue_mode in {QueueMode.COALESCE, QueueMode.SUPERSEDE},
             "coalesces": decision.queue_mode is QueueMode.COALESCE,
             "consumes_on_accept": decision.consumes_on_accept,
-            "is_ephemeral": kind.is_ephemeral,
+            "is_ephemeral": given.header.durability is Durability.EPHEMERAL,
         }
         yield f"    {'CASE' if number == 0 else '  []'} name = {tla_value(name)} ->"
         yield from (f"        {line}" for line in _record({key: tla_value(value) for key, value in stamped.items()}))
@@ -251,4 +218,4 @@ def _rules(rules: Sequence[Rule], record: str, depth: int) -> Iterator[str]:
             yield from _rules(rule.then, after, depth + 1)
         else:
             yield f"{indent}    {sent}"
-    yield f"{indent}ELSE {record}"
+    yield f"{indent}{'ELSE ' if rules else ''}{record}"

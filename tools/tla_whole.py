@@ -14,7 +14,8 @@ from attrs import frozen
 
 from ..spec.tla import tla_set
 from ..spec.vocabulary import CommandName, RuntimeState
-from .tla_tables import KINDS, MODULE, ModelTables, tables_module
+from .explorer_kinds import KINDS
+from .tla_tables import MODULE, ModelTables, tables_module
 from .tla_values import frozen_value
 
 WHOLE: Final = "whole"
@@ -56,7 +57,7 @@ _C: Final = CommandName
 
 @final
 @frozen(kw_only=True)
-class WholeBounds:
+class WholeConfiguration:
     """One configuration: see the constants of ``whole.tla``. ``is_fair``: for the liveness property, under fairness."""
 
     about: str
@@ -81,17 +82,17 @@ _FAIR_COMMANDS: Final = (
     *(_C.CANCEL, _C.RETIRE, _C.STOP, _C.RECYCLE, _C.RECOVER),
 )
 
-CONFIGURATIONS: Final[Mapping[str, WholeBounds]] = MappingProxyType(
+CONFIGURATIONS: Final[Mapping[str, WholeConfiguration]] = MappingProxyType(
     {
-        "whole_kinds": WholeBounds(about="One input of every kind, two runs.", runs=2),
-        "whole_pairs": WholeBounds(about="Two inputs that meet in a run or in a scope.", kinds=("event", "progress"), inputs=2),
-        "whole_fencing": WholeBounds(
+        "whole_kinds": WholeConfiguration(about="One input of every kind, two runs.", runs=2),
+        "whole_pairs": WholeConfiguration(about="Two inputs that meet in a run or in a scope.", kinds=("event", "progress"), inputs=2),
+        "whole_fencing": WholeConfiguration(
             about="Two drivers, and commits of which nobody knows whether they landed.",
             kinds=("event",),
             drivers=2,
             fates=("done", "crash before", "crash after", *_IN_DOUBT),
         ),
-        "whole_liveness": WholeBounds(
+        "whole_liveness": WholeConfiguration(
             about="Two inputs, as many runs as they can take: every durable input ends.",
             kinds=("event",),
             commands=_FAIR_COMMANDS,
@@ -116,7 +117,7 @@ def whole_module() -> str:
     return (files(__package__) / f"{WHOLE}.tla").read_text(encoding="utf-8")
 
 
-def configuration(bounds: WholeBounds) -> str:
+def configuration(bounds: WholeConfiguration) -> str:
     """The .cfg with these bounds."""
     constants = {
         "None": "None",

@@ -29,7 +29,7 @@ HEAP: Final = "-Xmx2g"
 _COUNTS: Final = re.compile(r"^(\d+) states generated, (\d+) distinct states found, (\d+) states left on queue", re.MULTILINE)
 _DEPTH: Final = re.compile(r"^The depth of the complete state graph search is (\d+)", re.MULTILINE)
 _PROBLEM: Final = re.compile(r"^Error: (.+)$", re.MULTILINE)
-_STATE: Final = re.compile(r"^(?:State )?\d+: <(\w+|Initial predicate|Stuttering)[^>]*>$\n((?:.+\n)*)", re.MULTILINE)
+_STATE: Final = re.compile(r"^(?:State )?\d+: <(Initial predicate|Stuttering|\w+)[^>]*>$\n((?:.+\n)*)", re.MULTILINE)
 _NODE: Final = re.compile(r'^(-?\d+) \[label="(.*?)"(?:,style = (filled))?\];?$')
 _EDGE: Final = re.compile(r'^(-?\d+) -> (-?\d+) \[label="(.*?)"')
 
@@ -61,11 +61,11 @@ class TlcVerdict(StrEnum):
 
     OK = "ok"
     DEADLOCK = "deadlock"
-    INVARIANT = "an invariant or a property of steps is violated"
-    LIVENESS = "a liveness property is violated"
+    INVARIANT = "an invariant is violated"
+    PROPERTY = "a property of steps or of whole behaviours is violated"
 
 
-_VERDICTS: Final = {0: TlcVerdict.OK, 11: TlcVerdict.DEADLOCK, 12: TlcVerdict.INVARIANT, 13: TlcVerdict.LIVENESS}
+_VERDICTS: Final = {0: TlcVerdict.OK, 11: TlcVerdict.DEADLOCK, 12: TlcVerdict.INVARIANT, 13: TlcVerdict.PROPERTY}
 
 
 @final
