@@ -1,14 +1,14 @@
 """Expressions and values as TLA+ text, and the names that a machine gets there.
 
-States, enum members, texts and ids are strings; ints and bools are what they are; ``None`` is a model value, which equals
-nothing but itself. ``and`` and ``or`` of TLC look at their operands from the left as ours do, and a comparison that has
-no value here (None under an order) is an error there.
+States, enum members, texts and ids are strings; ints and bools are what they are; ``None`` is a model value, which
+equals nothing but itself. ``and`` and ``or`` of TLC look at their operands from the left as ours do, and a comparison
+that has no value here (None under an order) is an error there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Final, final
 from uuid import UUID
@@ -47,12 +47,13 @@ _OWN_NAMES: Final = frozenset(
 )
 _COMPARE: Final = {Comparator.NE: "#", Comparator.LE: "<=", Comparator.GE: ">="}
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
-_RESERVED: Final = frozenset(
-    "ASSUME ASSUMPTION AXIOM BOOLEAN BY CASE CHOOSE CONSTANT CONSTANTS CORRECTNESS DEF DEFINE DEFS DOMAIN ELSE ENABLED EXCEPT "
-    "EXTENDS FALSE HAVE HIDE IF IN INSTANCE LAMBDA LEMMA LET LOCAL MODULE NEW OBVIOUS OMITTED ONLY OTHER PICK PROOF "
-    "PROPOSITION PROVE QED RECURSIVE SF STATE STRING SUBSET SUFFICES TAKE TEMPORAL THEN THEOREM TRUE UNCHANGED UNION USE "
-    "VARIABLE VARIABLES WF WITH WITNESS".split()
-)
+_KEYWORDS: Final = """
+    ASSUME ASSUMPTION AXIOM BOOLEAN BY CASE CHOOSE CONSTANT CONSTANTS CORRECTNESS DEF DEFINE DEFS DOMAIN ELSE
+    ENABLED EXCEPT EXTENDS FALSE HAVE HIDE IF IN INSTANCE LAMBDA LEMMA LET LOCAL MODULE NEW OBVIOUS OMITTED ONLY
+    OTHER PICK PROOF PROPOSITION PROVE QED RECURSIVE SF STATE STRING SUBSET SUFFICES TAKE TEMPORAL THEN THEOREM
+    TRUE UNCHANGED UNION USE VARIABLE VARIABLES WF WITH WITNESS
+"""
+_RESERVED: Final = frozenset(_KEYWORDS.split())
 
 
 def tla_value(value: object) -> str:
@@ -67,8 +68,10 @@ def tla_value(value: object) -> str:
 
 
 def tla_string(text: str) -> str:
-    """A string literal. What modules, configurations and TLC spell differently is written as its code point: ``%22;``."""
-    spelled = (each if each.isascii() and each.isprintable() and each not in '"\\%' else f"%{ord(each):x};" for each in text)
+    """A string literal. What modules, configurations and TLC spell differently is a code point there: ``%22;``."""
+    spelled = (
+        each if each.isascii() and each.isprintable() and each not in '"\\%' else f"%{ord(each):x};" for each in text
+    )
     return f'"{"".join(spelled)}"'
 
 
@@ -87,36 +90,40 @@ def tla_expression(expression: Expression, fields: Mapping[str, str], params: Ma
     """``expression`` in TLA+; the mappings give each field and parameter as it is written there."""
 
     def within(child: Expression, binding: int) -> str:
-        text = of(child)
+        text = tla_expression(child, fields, params)
         return text if child.binding > binding else f"({text})"
 
-    def of(node: Expression) -> str:
-        match node:
-            case FieldRef(name):
-                return fields[name]
-            case ParamRef(name):
-                return params[name]
-            case Const(value):
-                return tla_value(value)
-            case PlusOne(operand):
-                return f"{within(operand, 4)} + 1"
-            case Comparison(comparator, left, right):
-                return f"{within(left, 4)} {_COMPARE.get(comparator, comparator.value)} {within(right, 4)}"
-            case IsNone(operand):
-                return f"{within(operand, 4)} = {NONE}"
-            case IsIn(operand, options):
-                return f"{within(operand, 4)} \\in {tla_set(option.value for option in options)}"
-            case Not(IsNone(operand)):
-                return f"{within(operand, 4)} # {NONE}"
-            case Not(operand):
-                return f"~{within(operand, 8)}"
-            case And(operands):
-                return " /\\ ".join(within(operand, 2) for operand in operands)
-            case Or(operands):
-                return " \\/ ".join(within(operand, 2) for operand in operands)
-        raise TypeError(f"{type(node).__name__} has no form in TLA+")
+    match expression:
+        case FieldRef(name):
+            return fields[name]
+        case ParamRef(name):
+            return params[name]
+        case Const(value):
+            return tla_value(value)
+        case And(operands):
+            return " /\\ ".join(within(operand, 2) for operand in operands)
+        case Or(operands):
+            return " \\/ ".join(within(operand, 2) for operand in operands)
+    return _operation(expression, within)
 
-    return of(expression)
+
+def _operation(expression: Expression, within: Callable[[Expression, int], str]) -> str:
+    match expression:
+        case PlusOne(operand):
+            text = f"{within(operand, 4)} + 1"
+        case Comparison(comparator, left, right):
+            text = f"{within(left, 4)} {_COMPARE.get(comparator, comparator.value)} {within(right, 4)}"
+        case IsNone(operand):
+            text = f"{within(operand, 4)} = {NONE}"
+        case IsIn(operand, options):
+            text = f"{within(operand, 4)} \\in {tla_set(option.value for option in options)}"
+        case Not(IsNone(operand)):
+            text = f"{within(operand, 4)} # {NONE}"
+        case Not(operand):
+            text = f"~{within(operand, 8)}"
+        case _:
+            raise TypeError(f"{type(expression).__name__} has no form in TLA+")
+    return text
 
 
 @final

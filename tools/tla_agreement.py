@@ -40,7 +40,7 @@ def count_states(machine: Machine[S, E], bounds: TlaBounds) -> int:
 
 
 def single_steps(machine: Machine[S, E], bounds: TlaBounds) -> frozenset[SingleStep]:
-    """Every step of the compiled table from any state with any values of the fields that rows read, as TLC prints it."""
+    """Every step of the compiled table from any state with any values of the fields that rows read, as TLC says it."""
     read = read_fields(machine)
     domains = [domain_of(each, machine, bounds) if each in read else (each.default,) for each in machine.fields]
     return frozenset(

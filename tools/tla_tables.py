@@ -1,8 +1,8 @@
-"""The tables as one TLA+ module of plain operators, which the hand-written model of the whole (``whole.tla``) stands on.
+"""The tables as one TLA+ module of plain operators. The hand-written model of the whole, ``whole.tla``, stands on it.
 
 Each machine becomes one operator per event, from a record to a record or to ``Refused``; each row of the command table
-what it needs, what it sends to the runtime, and what each selected input gets; the policy a record per kind of input. The
-kinds are those that the explorer sends.
+what it needs, what it sends to the runtime, and what each selected input gets; the policy a record per kind of input.
+The kinds are those that the explorer sends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeVar, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..spec.commands import COMMANDS, CommandRow, InputGroup, Rule
 from ..spec.expressions import TRUE, Expression
@@ -41,7 +41,7 @@ class ModelTables:
     inputs: Machine[Any, Any] = INPUT_LIFECYCLE
     runtimes: Machine[Any, Any] = RUNTIME_STATE
     commands: Mapping[CommandName, CommandRow] = COMMANDS
-    policy: Policy = explored_policy()
+    policy: Policy = field(factory=explored_policy)
 
 
 def tables_module(tables: ModelTables | None = None) -> str:
@@ -51,8 +51,9 @@ def tables_module(tables: ModelTables | None = None) -> str:
     return "\n".join(
         (
             f" MODULE {MODULE} ".center(WIDTH, "-"),
-            "(* The tables of holdstate as operators: the machines of spec/input_lifecycle.py and spec/runtime_state.py, the",
-            "   command table of spec/commands.py, and the policy of spec/policy.py. Generated from them; edit those, not this.",
+            "(* The tables of holdstate as operators: the machines of spec/input_lifecycle.py and",
+            "   spec/runtime_state.py, the command table of spec/commands.py, and the policy of spec/policy.py.",
+            "   Generated from them; edit those, not this.",
             "",
             "   r, rt   the record of an input, of a runtime        p   the facts of the command (see NoFacts)",
             "   X(r, p) what the event X makes of the record; Refused where the machine has no row for it",
@@ -64,7 +65,7 @@ def tables_module(tables: ModelTables | None = None) -> str:
             "    Refused \\* what a machine answers where it has no row",
             "",
             "NoFacts ==",
-            *_record({name: "None" for name in facts}),
+            *_record(dict.fromkeys(facts, "None")),
             "",
             *_banner("The policy: what is stamped on an input of each kind when it is admitted"),
             *_kinds(tables),

@@ -1,4 +1,4 @@
-"""Values as TLC prints them, read back: ``None`` and the truth values, ints, texts, tuples, sets, records, functions."""
+"""Values as TLC prints them, read back: ``None``, truth values, ints, texts, tuples, sets, records, functions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class _Tokens:
 
 
 def read_value(text: str) -> Any:
-    """One value. Tuples and sequences become tuples, sets frozensets (of hashable members), records and functions dicts."""
+    """One value. Tuples become tuples, sets frozensets (of hashable members), records and functions dicts.
+
+    Raises ValueError where the text is none.
+    """
     tokens = _Tokens(text)
     value = _value(tokens)
     if tokens.kind:
@@ -57,7 +60,7 @@ def read_value(text: str) -> Any:
 
 
 def read_state(text: str) -> dict[str, Any]:
-    """A state as a conjunction: ``/\\ x = 1 /\\ y = "a"``, or one equation alone."""
+    r"""A state as a conjunction: ``/\ x = 1 /\ y = "a"``, or one equation alone."""
     tokens, state = _Tokens(text), {}
     while tokens.kind:
         tokens.accepts("/\\")
@@ -76,13 +79,18 @@ def frozen_value(value: Any) -> Any:
 
 def _value(tokens: _Tokens) -> Any:
     kind, token = tokens.kind, tokens.take()
-    if kind == "text":
-        return _ESCAPE.sub(r"\1", token[1:-1])
-    if kind == "int":
-        return int(token)
-    if kind == "name":
-        return _NAMED.get(token, token)
-    match token:
+    match kind:
+        case "text":
+            return _ESCAPE.sub(r"\1", token[1:-1])
+        case "int":
+            return int(token)
+        case "name":
+            return _NAMED.get(token, token)
+    return _compound(tokens, token)
+
+
+def _compound(tokens: _Tokens, opening: str) -> Any:
+    match opening:
         case "<<":
             return tuple(_items(tokens, ">>"))
         case "{":
@@ -91,7 +99,7 @@ def _value(tokens: _Tokens) -> Any:
             return dict(_pairs(tokens, "|->", ",", "]"))
         case "(":
             return dict(_pairs(tokens, ":>", "@@", ")"))
-    raise ValueError(f"{token!r} begins no value of TLC")
+    raise ValueError(f"{opening!r} begins no value of TLC")
 
 
 def _items(tokens: _Tokens, end: str) -> Iterator[Any]:

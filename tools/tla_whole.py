@@ -1,4 +1,4 @@
-"""The whole in TLA+: the generated module ``tables``, the hand-written module ``whole``, and the bounds TLC explores it with.
+"""The whole in TLA+: the generated module ``tables``, the hand-written module ``whole``, and the bounds for TLC.
 
 Each configuration looks at something else: every kind of input, two inputs that meet, two drivers, progress.
 """
@@ -85,7 +85,9 @@ _FAIR_COMMANDS: Final = (
 CONFIGURATIONS: Final[Mapping[str, WholeConfiguration]] = MappingProxyType(
     {
         "whole_kinds": WholeConfiguration(about="One input of every kind, two runs.", runs=2),
-        "whole_pairs": WholeConfiguration(about="Two inputs that meet in a run or in a scope.", kinds=("event", "progress"), inputs=2),
+        "whole_pairs": WholeConfiguration(
+            about="Two inputs that meet in a run or in a scope.", kinds=("event", "progress"), inputs=2
+        ),
         "whole_fencing": WholeConfiguration(
             about="Two drivers, and commits of which nobody knows whether they landed.",
             kinds=("event",),
@@ -174,4 +176,3 @@ def numbered(function: Any) -> dict[int, Any]:
     if isinstance(function, tuple):
         return {number + 1: value for number, value in enumerate(function)}
     return dict(function)
-

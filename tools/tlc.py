@@ -26,7 +26,9 @@ JAR_VARIABLE: Final = "HOLDSTATE_TLC_JAR"
 DEADLINE_SECONDS: Final = 900.0
 HEAP: Final = "-Xmx2g"
 
-_COUNTS: Final = re.compile(r"^(\d+) states generated, (\d+) distinct states found, (\d+) states left on queue", re.MULTILINE)
+_COUNTS: Final = re.compile(
+    r"^(\d+) states generated, (\d+) distinct states found, (\d+) states left on queue", re.MULTILINE
+)
 _DEPTH: Final = re.compile(r"^The depth of the complete state graph search is (\d+)", re.MULTILINE)
 _PROBLEM: Final = re.compile(r"^Error: (.+)$", re.MULTILINE)
 _STATE: Final = re.compile(r"^(?:State )?\d+: <(Initial predicate|Stuttering|\w+)[^>]*>$\n((?:.+\n)*)", re.MULTILINE)
@@ -81,8 +83,8 @@ class StateGraph:
 @final
 @frozen
 class TlcReport:
-    """What TLC found. ``trace`` leads to what is wrong: (action, state) from the first state on. ``graph`` and ``values``
-    are there where they were asked for.
+    """What TLC found. ``trace`` leads to what is wrong: (action, state) from the first state on. ``graph`` and
+    ``values`` are there where they were asked for.
     """
 
     module: str
@@ -123,7 +125,7 @@ def find_java() -> str:
 def run_tlc(
     folder: Path, module: str, config: str | None = None, *, with_graph: bool = False, values_of: str | None = None
 ) -> TlcReport:
-    """Check ``module`` of ``folder`` with ``config`` (the name of a .cfg there, without the suffix; default: that of the
+    """Check ``module`` of ``folder`` with ``config`` (the name of a .cfg there without the suffix, else that of the
     module), on one core. ``with_graph`` keeps every state and step; ``values_of`` the distinct values of one variable.
 
     Raises TlcMissing where there is no TLC, TlcFailed where it cannot read the module or evaluate it.
@@ -193,7 +195,7 @@ def read_graph(lines: Iterable[str]) -> StateGraph:
 
 def read_values(lines: Iterable[str], variable: str) -> Iterator[Any]:
     """The values of ``variable`` in such a file, each text once; no other variable is read."""
-    begin, texts = f"/\\ {variable} = ", set()
+    begin, texts = f"/\\ {variable} = ", set[str]()
     for line in lines:
         node = _NODE.match(line.rstrip())
         if node is not None:

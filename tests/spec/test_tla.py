@@ -8,7 +8,18 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, Expression, Field, Machine, Param, Transition, const, field, param
+from holdstate.spec import (
+    INPUT_LIFECYCLE,
+    RUNTIME_STATE,
+    Expression,
+    Field,
+    Machine,
+    Param,
+    Transition,
+    const,
+    field,
+    param,
+)
 from holdstate.spec.expressions import Value
 from holdstate.spec.tla import camel, names_of, tla_expression, tla_string, tla_value
 from holdstate.spec.tla_machine import TlaBounds, counting_fields, domain_of, machine_module, read_fields, steps_module
@@ -53,7 +64,7 @@ EXPRESSIONS = (
 
 @pytest.mark.parametrize(("expression", "text"), EXPRESSIONS, ids=[text for _, text in EXPRESSIONS])
 def test_an_expression_reads_as_in_tla(expression: Expression, text: str) -> None:
-    """Operators hold their operands together as in ours, but that TLA+ wants and and or apart; names are those given."""
+    """Operators hold their operands together as in ours, but that TLA+ wants and and or apart; names are as given."""
     assert tla_expression(expression, {"a": "a"}, {"b": "b_"}) == text
 
 
@@ -92,13 +103,18 @@ def test_a_value_reads_as_in_tla(value: Value, text: str) -> None:
 
 
 def test_strings_hold_what_modules_and_configurations_spell_alike() -> None:
-    """Quotes, backslashes, percent signs and what is not ASCII are written as code points, so that no two texts meet."""
+    """Quotes, backslashes, percent signs and what is not ASCII are code points, so that no two texts meet."""
     assert tla_string('a"\\%é\n') == '"a%22;%5c;%25;%e9;%a;"'
 
 
 def test_events_become_actions() -> None:
     """Whatever characters their names hold."""
-    assert [camel(name) for name in ("rollback_failed", "run.started", "2nd-try", "")] == ["RollbackFailed", "RunStarted", "Do2ndTry", "Do"]
+    assert [camel(name) for name in ("rollback_failed", "run.started", "2nd-try", "")] == [
+        "RollbackFailed",
+        "RunStarted",
+        "Do2ndTry",
+        "Do",
+    ]
 
 
 ODD = Machine(
@@ -115,7 +131,9 @@ ODD = Machine(
     events={Turn.GO: (Param("state", int), Param("who", UUID, optional=True)), Turn.HALT: (), Turn.BREAK: ()},
     transitions=(
         Transition(Turn.GO, Light.RED, Light.GREEN, guard=param("state").gt(0) | param("who").is_none(), doc="go on"),
-        Transition(Turn.GO, Light.RED, Light.RED, sets={"state": field("state").plus_one(), "_": param("state").plus_one()}),
+        Transition(
+            Turn.GO, Light.RED, Light.RED, sets={"state": field("state").plus_one(), "_": param("state").plus_one()}
+        ),
         Transition(Turn.HALT, (Light.RED, Light.GREEN), Light.OFF, sets={"state": 0, "IF": None, "WF_x": "y", "_": 1}),
     ),
 )
@@ -131,9 +149,9 @@ def test_names_that_are_taken_get_another() -> None:
 
 
 def test_rows_that_overlap_exclude_each_other() -> None:
-    """The table takes the first row that holds, so a later one says that no earlier one does; an event without rows is FALSE."""
+    """The table takes the first row that holds, so a later one says that no earlier one does."""
     module = machine_module(ODD).module
-    assert "    \\/ \\* go on\n       /\\ state = \"red\"\n       /\\ (given_state > 0 \\/ who = None)" in module
+    assert '    \\/ \\* go on\n       /\\ state = "red"\n       /\\ (given_state > 0 \\/ who = None)' in module
     assert '       /\\ ~(state = "red" /\\ (given_state > 0 \\/ who = None)) \\* an earlier row' in module
     assert "Break ==\n    FALSE" in module
     assert "(* The machine traffic light." in module
@@ -174,7 +192,7 @@ def test_what_is_read_and_what_is_counted_is_told_apart() -> None:
     """Steps start from every value of what is read; what counts up is bounded."""
     assert [each.name for each in read_fields(ODD)] == ["state"]
     assert [each.name for each in counting_fields(ODD)] == ["state", "_"]
-    assert "field_WF_x = \"x\"" in steps_module(ODD).module
+    assert 'field_WF_x = "x"' in steps_module(ODD).module
     assert "CONSTRAINT InBounds" in machine_module(ODD, TlaBounds()).config
 
 

@@ -83,19 +83,23 @@ TICKET = Machine(
         Transition(_M.INIT, _S.NEW, _S.NEW, sets={"_": True}),
         Transition(_M.TRIAGE, (_S.NEW, _S.REOPENED), _S.TRIAGED, sets={"CASE": param("CASE")}),
         Transition(_M.ASSIGN, _S.TRIAGED, _S.ASSIGNED, sets={"state": param("owner")}, doc="somebody gets it"),
-        Transition(_M.WORK, _S.ASSIGNED, _S.WORKING, guard=field("state").eq(param("owner")) | param("owner").eq(OWNER)),
+        Transition(
+            _M.WORK, _S.ASSIGNED, _S.WORKING, guard=field("state").eq(param("owner")) | param("owner").eq(OWNER)
+        ),
         Transition(_M.BLOCK, _S.WORKING, _S.BLOCKED, sets={"reason": param("reason")}, emits=("alarm", "mail")),
         Transition(_M.UNBLOCK, _S.BLOCKED, _S.WORKING, guard=field("reason").ne('a "quoted" reason') & const(True)),
         Transition(_M.SUBMIT, _S.WORKING, _S.REVIEW, guard=~(field("CASE").is_none() | field("_").eq(False))),
         # These two overlap, so the first one that holds is taken.
-        Transition(_M.JUDGE, _S.REVIEW, _S.TESTING, guard=param("score").ge(1), sets={"score": param("score").plus_one()}),
+        Transition(
+            _M.JUDGE, _S.REVIEW, _S.TESTING, guard=param("score").ge(1), sets={"score": param("score").plus_one()}
+        ),
         Transition(_M.JUDGE, (_S.REVIEW, _S.TESTING), _S.WORKING, guard=param("score").gt(0) | param("is_final")),
         Transition(_M.TEST, _S.TESTING, _S.STAGING, guard=param("score").is_some() & field("score").is_some()),
         Transition(_M.TEST, _S.STAGING, _S.STAGING, guard=param("score").is_none(), sets={"score": None}),
-        Transition(_M.RELEASE, _S.STAGING, _S.RELEASED, guard=field("reopened").le(1) & field("CASE").is_in(Priority.HIGH)),
         Transition(
-            _M.REOPEN, (_S.RELEASED, _S.CLOSED), _S.REOPENED, sets={"reopened": field("reopened").plus_one()}
+            _M.RELEASE, _S.STAGING, _S.RELEASED, guard=field("reopened").le(1) & field("CASE").is_in(Priority.HIGH)
         ),
+        Transition(_M.REOPEN, (_S.RELEASED, _S.CLOSED), _S.REOPENED, sets={"reopened": field("reopened").plus_one()}),
         Transition(_M.CLOSE, (_S.RELEASED, _S.STAGING), _S.CLOSED, guard=field("reopened").lt(5)),
         Transition(_M.DELETE, (_S.CLOSED, _S.NEW), _S.DELETED, guard=TRUE),
     ),
@@ -105,7 +109,7 @@ ENDLESS = Machine(
     name="endless",
     states=Stage,
     initial=_S.NEW,
-    events={event: () for event in Move},
+    events=dict.fromkeys(Move, ()),
     transitions=(Transition(_M.INIT, _S.NEW, _S.NEW),),
     doc="It has no field and no end.",
 )

@@ -1,4 +1,4 @@
-"""Machines in TLA+, checked by TLC: as many states, and the same single steps, as the compiled table and the explorer."""
+"""Machines in TLA+, checked by TLC: as many states and the same single steps as the compiled table and the explorer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, TRUE, Machine, Transition
+from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, TRUE, Field, Machine, Param, Transition
 from holdstate.spec.tla_machine import TlaBounds, domain_of, machine_module, steps_module
 from holdstate.spec.vocabulary import InputEvent, InputState, RuntimeEvent, RuntimeState
 from holdstate.tools.explorer import Explorer, Limits
@@ -42,7 +42,7 @@ def test_tlc_finds_the_states_of_the_compiled_table(machine: AnyMachine, tlc: Tl
 
 @pytest.mark.parametrize("machine", [INPUT_LIFECYCLE, RUNTIME_STATE], ids=lambda machine: machine.name)
 def test_tlc_finds_the_states_of_the_explorer(machine: AnyMachine, tlc: Tlc, tmp_path: Path) -> None:
-    """With the same ids, texts and ints and without symmetry. States past the bound are seen by both, counted by one."""
+    """With the same ids, texts and ints, without symmetry. States past the bound are seen by both, counted by one."""
     explorer = Explorer(MachineModel(machine, integers=BOUNDS.highest, ids=BOUNDS.ids, symmetry=False))
     explorer.run(Limits())
     counted = [each for each in explorer.graph.states if all(not _is_past(value) for value in each[1])]
@@ -65,13 +65,14 @@ def test_tlc_takes_the_steps_of_the_compiled_table(machine: AnyMachine, tlc: Tlc
 
 @pytest.mark.parametrize("machine", [INPUT_LIFECYCLE, RUNTIME_STATE], ids=lambda machine: machine.name)
 def test_the_compared_steps_meet_every_guard_both_ways(machine: AnyMachine) -> None:
-    """Each guard holds for some of the values that are tried and fails for some, and each row is taken in each source state."""
+    """Each guard holds for some of the values that are tried and fails for some; each row is taken in each source."""
     bounds = TlaBounds()
     for row in machine.transitions:
         names = row.guard.names()
         fields = [each for each in machine.fields if each.name in names.fields]
         params = [each for each in machine.events[row.event] if each.name in names.params]
-        values = product(*(domain_of(each, machine, bounds) for each in (*fields, *params)))
+        declared: list[Field | Param] = [*fields, *params]
+        values = product(*(domain_of(each, machine, bounds) for each in declared))
         outcomes = set()
         for case in values:
             named = dict(zip((each.name for each in fields), case, strict=False))
@@ -104,27 +105,34 @@ def _copy(row: Transition[Any, Any], **changes: Any) -> Transition[Any, Any]:
 
 
 def test_a_module_of_another_table_is_noticed(tlc: Tlc, tmp_path: Path) -> None:
-    """A control: the graph of the shipped machine disagrees with tables in which one row is gone, leads elsewhere, or has
-    lost its guard.
-    """
+    """A control: the shipped graph disagrees with tables where a row is gone, leads elsewhere, or has no guard."""
     graphs = {}
     for machine in (INPUT_LIFECYCLE, RUNTIME_STATE):
-        graphs[machine.name] = tlc(tmp_path, f"{_write(tmp_path, machine, TlaBounds())}_steps", with_graph=True).graph
+        graph = tlc(tmp_path, f"{_write(tmp_path, machine, TlaBounds())}_steps", with_graph=True).graph
+        assert graph is not None
+        graphs[machine.name] = graph
     mutants = list(_mutants())
     assert len(mutants) > 20
-    for what, machine in mutants:
-        assert disagreements(machine, TlaBounds(), graphs[machine.name]), what
+    for what, mutant in mutants:
+        assert disagreements(mutant, TlaBounds(), graphs[mutant.name]), what
 
 
 def test_a_way_out_of_a_terminal_state_is_noticed(tlc: Tlc, tmp_path: Path) -> None:
     """A control for what TLC checks of every machine: an exit that is not declared, with the way to it."""
     back = Transition(InputEvent.QUEUE, InputState.CONSUMED, InputState.QUEUED)
-    report = tlc(tmp_path, _write(tmp_path, evolve(INPUT_LIFECYCLE, transitions=(*INPUT_LIFECYCLE.transitions, back)), BOUNDS))
+    report = tlc(
+        tmp_path, _write(tmp_path, evolve(INPUT_LIFECYCLE, transitions=(*INPUT_LIFECYCLE.transitions, back)), BOUNDS)
+    )
     assert (report.verdict, report.problem) == (TlcVerdict.INVARIANT, "Invariant FinalStatesRefuse is violated.")
     assert [state["state"] for _, state in report.trace] == ["accepted", "consumed"]
     back_again = Transition(RuntimeEvent.RESUME, RuntimeState.STOPPED, RuntimeState.IDLE)
-    report = tlc(tmp_path, _write(tmp_path, evolve(RUNTIME_STATE, transitions=(*RUNTIME_STATE.transitions, back_again)), BOUNDS))
-    assert (report.verdict, report.problem) == (TlcVerdict.PROPERTY, "Action property ExitsAreDeclared_stopped is violated.")
+    report = tlc(
+        tmp_path, _write(tmp_path, evolve(RUNTIME_STATE, transitions=(*RUNTIME_STATE.transitions, back_again)), BOUNDS)
+    )
+    assert (report.verdict, report.problem) == (
+        TlcVerdict.PROPERTY,
+        "Action property ExitsAreDeclared_stopped is violated.",
+    )
 
 
 def test_the_modules_are_named_after_the_machine() -> None:

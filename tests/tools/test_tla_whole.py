@@ -18,7 +18,14 @@ from holdstate.tools.explorer_rows import Disk
 from holdstate.tools.explorer_whole import Whole
 from holdstate.tools.tla_tables import ModelTables
 from holdstate.tools.tla_values import frozen_value
-from holdstate.tools.tla_whole import CONFIGURATIONS, WHOLE, WholeConfiguration, configuration, stored_states, whole_files
+from holdstate.tools.tla_whole import (
+    CONFIGURATIONS,
+    WHOLE,
+    WholeConfiguration,
+    configuration,
+    stored_states,
+    whole_files,
+)
 from holdstate.tools.tlc import TlcReport, TlcVerdict
 
 from .broken_tables import BROKEN, PLANTED, Broken, Planted
@@ -146,7 +153,7 @@ def test_the_explorer_stores_what_tlc_stores(bounds: WholeConfiguration, tlc: Tl
     disks = {whole._states.unpack(state).disk for state in explorer.graph.states}
     explored = frozenset(_projection(whole._disks.rows[disk]) for disk in disks)
     stored = stored_states(report.values)
-    print(f"{len(stored)} stored states, by TLC in {report.distinct} states, by the explorer in {len(explorer.graph.states)}")
+    print(f"{len(stored)} stored states: TLC {report.distinct} states, explorer {len(explorer.graph.states)}")
     assert stored == explored
     assert len(stored) > 1_000
 

