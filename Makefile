@@ -43,7 +43,7 @@ docs: $(STAMP) ## run every example and check every link of the documentation
 	$(BIN)/pytest tests/docs
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* .holdstate-failures .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

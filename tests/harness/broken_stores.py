@@ -13,8 +13,7 @@ from holdstate.runtime.records import InputRecord
 from holdstate.runtime.store import Claim, Commit, InputWrite, RuntimeStore, WriteResult, Written
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.stores.memory_store import MemoryStore
-from holdstate.tools.harness import Capability, RuntimeStoreConformance
-from holdstate.tools.harness.conformance_base import InnerFault, failing_at
+from holdstate.tools.harness import Capability, InnerFault, RuntimeStoreConformance, failing_at
 
 
 class Wrapped:
@@ -146,9 +145,7 @@ class TestSnapshotAside(_OverMemory):
     capabilities = frozenset({Capability.FAIL_INSIDE})
 
     def fail_inside(self, store: Any, step: int) -> AbstractContextManager[InnerFault]:
-        from unittest.mock import patch
-
-        return failing_at(step, lambda call: patch.object(store, "inner_write", call))
+        return failing_at(step, store, "inner_write")
 
 
 class TestLostFence(_OverMemory):

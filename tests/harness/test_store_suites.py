@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -16,23 +14,9 @@ from holdstate.runtime.store import RuntimeStore
 from holdstate.stores import memory_tables
 from holdstate.stores.lmdb_rows import Rows
 from holdstate.stores.memory_store import MemoryStore
-from holdstate.tools.harness import Capability, RuntimeStoreConformance
-from holdstate.tools.harness.conformance_base import InnerFault, failing_at
+from holdstate.tools.harness import Capability, InnerFault, RuntimeStoreConformance, failing_at
 
 MEMORY_DISK = Path("/dev/shm")
-
-
-@contextmanager
-def before_each(owner: type, name: str, call: Callable[..., Any]) -> Iterator[None]:
-    """``call`` is called before each call of a method."""
-    method = getattr(owner, name)
-
-    def calling(*given: Any, **named: Any) -> Any:
-        call()
-        return method(*given, **named)
-
-    with patch.object(owner, name, calling):
-        yield
 
 
 class TestMemoryStore(RuntimeStoreConformance):
@@ -44,7 +28,7 @@ class TestMemoryStore(RuntimeStoreConformance):
         return MemoryStore()
 
     def fail_inside(self, store: RuntimeStore, step: int) -> AbstractContextManager[InnerFault]:
-        return failing_at(step, lambda call: before_each(memory_tables.Undo, "put", call))
+        return failing_at(step, memory_tables.Undo, "put")
 
 
 class TestLmdbStore(RuntimeStoreConformance):
@@ -66,4 +50,4 @@ class TestLmdbStore(RuntimeStoreConformance):
         return self.made
 
     def fail_inside(self, store: RuntimeStore, step: int) -> AbstractContextManager[InnerFault]:
-        return failing_at(step, lambda call: before_each(Rows, "put_all", call))
+        return failing_at(step, Rows, "put_all")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .adapters import Adapter
-    from .conformance_base import Capability
+    from .conformance_base import Capability, InnerFault, failing_at
     from .coverage import Coverage, collected, coverage_of
     from .faulty_store import Fault, FaultyStore, Plan, SimulatedCrash
     from .machine_tests import MachineHarness, check_paths, machine_harness
@@ -37,6 +37,7 @@ __all__ = [
     "Coverage",
     "Fault",
     "FaultyStore",
+    "InnerFault",
     "MachineHarness",
     "Moment",
     "Move",
@@ -47,6 +48,7 @@ __all__ = [
     "check_paths",
     "collected",
     "coverage_of",
+    "failing_at",
     "machine_harness",
     "pair_cover",
     "transition_cover",
@@ -60,6 +62,7 @@ _MODULES = {
     "Coverage": "coverage",
     "Fault": "faulty_store",
     "FaultyStore": "faulty_store",
+    "InnerFault": "conformance_base",
     "MachineHarness": "machine_tests",
     "Moment": "player",
     "Move": "moves",
@@ -70,6 +73,7 @@ _MODULES = {
     "check_paths": "machine_tests",
     "collected": "coverage",
     "coverage_of": "coverage",
+    "failing_at": "conformance_base",
     "machine_harness": "machine_tests",
     "pair_cover": "paths",
     "transition_cover": "paths",

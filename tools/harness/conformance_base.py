@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast, final
+from unittest.mock import patch
 
 import pytest
 from attrs import define, field
@@ -159,12 +160,17 @@ def assert_session_is_that_of_the_receipts(store: RuntimeStore, runtime_id: str 
 
 
 @contextmanager
-def failing_at(step: int, patch: Callable[[Callable[..., Any]], AbstractContextManager[object]]) -> Iterator[Countdown]:
-    """Help for ``fail_inside``: ``patch`` is given a function to call before each inner write, which raises at the
-    ``step``-th.
+def failing_at(step: int, owner: object, name: str) -> Iterator[Countdown]:
+    """Help for ``fail_inside``: inside, the ``step``-th call (from 0) of the method ``name`` of ``owner``, a class or
+    an object, raises OSError before it does anything.
     """
-    countdown = Countdown(step)
-    with patch(countdown):
+    method, countdown = getattr(owner, name), Countdown(step)
+
+    def counted(*given: Any, **named: Any) -> Any:
+        countdown.count()
+        return method(*given, **named)
+
+    with patch.object(owner, name, counted):
         yield countdown
 
 
@@ -176,7 +182,8 @@ class Countdown:
     left: int
     struck: bool = False
 
-    def __call__(self, *_given: object) -> None:
+    def count(self) -> None:
+        """One call more."""
         self.left -= 1
         if self.left == -1:
             self.struck = True

@@ -51,7 +51,7 @@ class SimulatedCrash(Exception):
 @final
 @unique
 class Fault(Enum):
-    """What becomes of a call; the page above says what each means."""
+    """What becomes of a call; the module's docstring says what each means."""
 
     REFUSED = "refused"
     UNKNOWN = "unknown"

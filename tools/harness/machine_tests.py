@@ -43,7 +43,8 @@ class MachineHarness(RuleBasedStateMachine):
 
     subject: ClassVar[Subject]
     strategies: ClassVar[Strategies]
-    last_failure: ClassVar[Broken | None] = None
+    failures: ClassVar[list[Broken]]
+    """The last one that was played, if any: the smallest."""
 
     @initialize()
     def begin(self) -> None:
@@ -144,7 +145,7 @@ class MachineHarness(RuleBasedStateMachine):
             else:
                 self.player.play(move)
         except Broken as broken:
-            type(self).last_failure = broken
+            self.failures[:] = [broken]
             raise
 
 
@@ -182,7 +183,7 @@ def machine_harness(
     subject = Subject(machine, adapter, tuple(invariants))
     wanted = Settings(settings or Settings(phases=set(Phase) - {Phase.explain}), report_multiple_bugs=False)
     title = name or machine.name
-    parts = {"subject": subject, "strategies": strategies, "__module__": MachineHarness.__module__}
+    parts = {"subject": subject, "strategies": strategies, "failures": [], "__module__": MachineHarness.__module__}
     harness = cast("type[MachineHarness]", type(f"{_class_name(title)}Harness", (MachineHarness,), parts))
     setattr(harness, "TestCase", _test_case(harness, subject, title, wanted))  # noqa: B010 - a property of the base
     return harness
@@ -198,20 +199,18 @@ def _test_case(harness: type[MachineHarness], subject: Subject, name: str, wante
 
         def runTest(self) -> None:  # noqa: N802 - unittest's name
             """The system does what the machine says."""
-            harness.last_failure = None
+            harness.failures.clear()
             try:
                 run_state_machine_as_test(harness, settings=self.settings)
-            except Broken as broken:
-                tell(_smallest(harness, broken), subject, name, broken)
+            except Exception as error:
+                for broken in harness.failures[
+                    -1:
+                ]:  # the last one is the smallest; none: it is no failure of the system
+                    tell(broken, subject, name, error)
                 raise
 
     MachineTestCase.__name__ = MachineTestCase.__qualname__ = f"Test{_class_name(name)}"
     return MachineTestCase
-
-
-def _smallest(harness: type[MachineHarness], broken: Broken) -> Broken:
-    """The last failure that was played, which is the one that Hypothesis reports."""
-    return harness.last_failure or broken
 
 
 def tell(broken: Broken, subject: Subject, name: str, error: BaseException) -> None:
