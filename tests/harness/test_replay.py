@@ -93,6 +93,19 @@ def test_a_file_in_a_folder_of_its_own_finds_its_code(failure: Path, tmp_path: P
     assert sys.path == before
 
 
+def test_the_folder_to_import_from_is_found_for_modules_and_packages() -> None:
+    """One level up for each dot, and one more for a package."""
+    import tests.harness
+    import tests.harness.shop
+    from holdstate.tools.harness.references import BadReference, resolve, root_of
+
+    root = Path(__file__).resolve().parents[2]
+    assert root_of(tests.harness) == root_of(tests.harness.shop) == root
+    assert root_of(sys) is None
+    with pytest.raises(BadReference, match="has no name after the colon"):
+        resolve("tests.harness")
+
+
 def test_invariants_are_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One with a name is imported and fails again; one without leaves the matter undecided, with exit 3."""
     monkeypatch.setenv(FAILURES_VARIABLE, str(tmp_path))
