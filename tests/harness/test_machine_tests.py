@@ -48,8 +48,10 @@ def test_every_kind_of_bug_is_found_and_shrunk(bug: Callable[[], Shop], folder: 
     assert len(broken.moves) <= 3
     assert sorted(path.name for path in folder.iterdir()) == ["order.html", "order.itf.json", "order.replay.json"]
     written = read_replay(folder / "order.replay.json")
-    assert (written.rule, len(written.moves)) == (broken.rule, len(broken.moves))
-    assert written.trace == broken.trace
+    assert written.rule == broken.rule
+    assert len(written.moves) <= len(broken.moves)
+    assert len(written.trace.steps) == len(written.moves) + 1
+    assert written.trace.steps[0].action == "initial state"
     if bug is Generous:
         assert [(move.event, move.params["amount"]) for move in broken.moves] == [(Event.PAY, 1), (Event.REFUND, 2)]
         assert "guard not met: amount <= paid" in broken.problem

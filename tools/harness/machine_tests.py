@@ -36,9 +36,9 @@ def failures_folder() -> Path:
 
 
 class MachineHarness(RuleBasedStateMachine):
-    """Plays random moves on a machine and a system side by side. Made by ``machine_harness``; add rules by subclassing.
+    """Plays random moves on a machine and a system side by side. Made by ``machine_harness``.
 
-    ``TestCase`` is what pytest runs. After a failure it writes the smallest example that Hypothesis found.
+    ``TestCase`` is what pytest runs. After a failure it writes the smallest example that was found.
     """
 
     subject: ClassVar[Subject]
@@ -206,7 +206,7 @@ def _test_case(harness: type[MachineHarness], subject: Subject, name: str, wante
                 for broken in harness.failures[
                     -1:
                 ]:  # the last one is the smallest; none: it is no failure of the system
-                    tell(broken, subject, name, error)
+                    tell(smaller(subject, broken), subject, name, error)
                 raise
 
     MachineTestCase.__name__ = MachineTestCase.__qualname__ = f"Test{_class_name(name)}"

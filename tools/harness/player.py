@@ -20,6 +20,7 @@ from .moves import CRASH, AnyMachine, Move, foretold, shown
 
 MACHINE_PANE: Final = "machine"
 SYSTEM_PANE: Final = "system"
+INITIAL: Final = "initial state"
 _STATE: Final = "state"
 
 
@@ -84,9 +85,9 @@ class Player:
         try:
             self._system.call("start")
         except Exception as error:
-            raise self._broken("start", {}, "start raised", repr(error)) from error
+            raise self._broken(INITIAL, {}, "start raised", repr(error)) from error
         self._coverage.started()
-        self._compare("start", {}, "")
+        self._compare(INITIAL, {}, "")
 
     def can_crash(self) -> bool:
         """Whether the adapter can crash and restart the system."""
