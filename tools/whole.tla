@@ -15,8 +15,9 @@
    To compare with another exploration of the same runtime, count the distinct values of
        Projection == store
    over all states: the runtime record (state, run, where it returns to, contributors, boundaries, whether the run is or was
-   shared, the next order key), the stored inputs with every field of their machine, and the receipts. It does not
-   speak of drivers, so it does not matter how many there are and what they remember.
+   shared, the next order key), the stored inputs with the fields of their machine, and the receipts. Leave attempt_count
+   and error out where the other one does, and count a store that nobody has opened (initializing) as one. The projection
+   does not speak of drivers, so it does not matter how many there are and what they remember.
 *)
 EXTENDS tables, Naturals, FiniteSets, Sequences, TLC
 
