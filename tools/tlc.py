@@ -58,6 +58,16 @@ class TlcFailed(HoldstateError, RuntimeError):
 
 
 @final
+class TlcUndecided(HoldstateError, TimeoutError):
+    """TLC did not come to an end with ``module`` within ``seconds``."""
+
+    def __init__(self, module: str, seconds: float) -> None:
+        self.module = module
+        self.seconds = seconds
+        super().__init__(f"TLC did not end with {module} within {seconds:g} s; give smaller bounds")
+
+
+@final
 class TlcVerdict(StrEnum):
     """What TLC says of a module."""
 
@@ -128,7 +138,8 @@ def run_tlc(
     """Check ``module`` of ``folder`` with ``config`` (the name of a .cfg there without the suffix, else that of the
     module), on one core. ``with_graph`` keeps every state and step; ``values_of`` the distinct values of one variable.
 
-    Raises TlcMissing where there is no TLC, TlcFailed where it cannot read the module or evaluate it.
+    Raises TlcMissing where there is no TLC, TlcFailed where it cannot read the module or evaluate it, TlcUndecided
+    after ``DEADLINE_SECONDS``.
     """
     jar, java = find_jar(), find_java()
     with TemporaryDirectory(prefix="holdstate-tlc-") as scratch:
@@ -138,9 +149,12 @@ def run_tlc(
         command += ["-dump", "dot,actionlabels", str(dump)] if with_graph or values_of else []
         command += ["-config", f"{config or module}.cfg", f"{module}.tla"]
         started = perf_counter()
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TlcUndecided(module, DEADLINE_SECONDS) from error
         report = _report(module, done.returncode, done.stdout, perf_counter() - started)
         if with_graph:
             with dump.open(encoding="utf-8") as lines:

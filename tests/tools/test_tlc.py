@@ -195,6 +195,14 @@ def test_export_tells_what_tlc_and_the_table_disagree_in(
     assert steps["problem"].splitlines() == ["one"] * 5 + ["and 4 more"]
 
 
+def test_export_is_undecided_where_tlc_does_not_end(tlc: Tlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 3, never ok."""
+    monkeypatch.setattr("holdstate.tools.tlc.DEADLINE_SECONDS", 0.001)
+    result = call("spec", "export", "runtime_state", "-o", tmp_path, "--check")
+    assert (result.exit_code, result.stdout) == (ExitCode.UNDECIDED, "")
+    assert "undecided: TLC did not end with runtime_state within 0.001 s" in result.stderr
+
+
 def test_export_shows_the_counterexample(tlc: Tlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the whole, with what is broken planted in the hand-written part: each step with the state that it leads to."""
     files = whole_files()
