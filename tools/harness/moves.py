@@ -137,7 +137,7 @@ class Choices:
     missed: tuple[tuple[Move, ...], ...] = ()
 
     @staticmethod
-    @lru_cache(maxsize=4096)
+    @lru_cache(maxsize=256)
     def at(machine: AnyMachine, state: StrEnum, values: tuple[tuple[str, object], ...]) -> Choices:
         """What there is in a state with fields of such values."""
         fields = dict(values)
