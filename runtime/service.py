@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, final
 from uuid import UUID
@@ -20,7 +21,7 @@ from .environment import Environment
 from .errors import EventLogOff, InvalidInput, UnknownInput
 from .events import EventEnvelope
 from .executor import Executor, tell
-from .handles import Ending, InputHandle, InputOutcome, WaitFailed, outcome_of
+from .handles import Ending, InputHandle, InputOutcome, Waiters, WaitFailed, outcome_of
 from .ids import InputId, RunId
 from .inputs import Input
 from .observation import Observation
@@ -106,7 +107,8 @@ class RuntimeService:
 
         handle = InputHandle(given.header.id, submission.answer, wait)
         if submission.entry is not None and submission.ending is not None:
-            finalize(handle, submission.entry.waiters.forget, submission.ending)
+            loop = asyncio.get_running_loop()
+            finalize(handle, _forget_soon, loop, submission.entry.waiters, submission.ending)
         return handle
 
     async def wake(self, runtime_id: str) -> None:
@@ -319,3 +321,9 @@ class RuntimeService:
     async def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Every known runtime by id, open or not, at most ``limit`` after ``after``."""
         return self._store.list_runtimes(after=after, limit=limit)
+
+
+def _forget_soon(loop: asyncio.AbstractEventLoop, waiters: Waiters, ending: asyncio.Future[Ending]) -> None:
+    """A handle may be dropped on any thread, and by the garbage collector in the middle of telling who waits."""
+    with suppress(RuntimeError):  # the loop is closed, and all is gone with it
+        loop.call_soon_threadsafe(waiters.forget, ending)

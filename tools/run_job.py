@@ -77,6 +77,8 @@ class Job:
         self._reader = LineReader(options.sources)
         self._window = min(options.read_ahead, options.settings.limits.max_active_inputs)
         self._waiting: dict[tuple[str, InputId], list[Waiter]] = {}
+        self._untold: dict[tuple[str, InputId], InputRecord] = {}
+        """Inputs that ended before it was certain which of the lines that name them they belong to."""
         self._admitted: Counter[str] = Counter()
         self._owed = 0
         self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
@@ -258,13 +260,13 @@ class Job:
             return
         if isinstance(outcome, Accepted):
             self._report.tally.accepted += 1
-            if waiter in self._waiting.get((line.runtime_id, outcome.input_id), ()):
+            if not self._tell_untold(waiter, outcome.input_id):
                 self._confirm(waiter)
             return
-        self._drop(line.input.header.id, waiter)
         if isinstance(outcome, Deduplicated):
             await self._found(waiter, outcome)
             return
+        self._drop(line.input.header.id, waiter)
         self._owed -= 1
         problem = outcome.reason.removeprefix(f"{outcome.path}: ")
         self._found_bad(BadLine(line.source, line.number, problem, path=outcome.path))
@@ -273,6 +275,9 @@ class Job:
         self._report.tally.deduplicated += 1
         self._report.tally.differing += not outcome.same_payload
         waiter.deduplicated = True
+        if self._tell_untold(waiter, outcome.existing_id):
+            return
+        self._drop(waiter.line.input.header.id, waiter)
         runtime_id = waiter.line.runtime_id
         self._wait_for(outcome.existing_id, waiter)  # before the look, so that no end is missed between the two
         self._confirm(waiter)
@@ -299,13 +304,37 @@ class Job:
         waiters.remove(waiter)
         if not waiters:
             del self._waiting[place]
+            untold = self._untold.pop(place, None)
+            if untold is not None:
+                self._answers.put_nowait(Answer(place[0], untold, [], was_known=False))
+        return True
+
+    def _tell_untold(self, waiter: Waiter, input_id: InputId) -> bool:
+        """Answer a line that turns out to be about an input that has ended and was not told yet; False where there is
+        none.
+        """
+        runtime_id = waiter.line.runtime_id
+        record = self._untold.pop((runtime_id, input_id), None)
+        if record is None:
+            return False
+        self._drop(waiter.line.input.header.id, waiter)
+        self._answers.put_nowait(Answer(runtime_id, record, [waiter], was_known=False))
         return True
 
     def _ended(self, runtime_id: str, record: InputRecord) -> None:
-        """Told by the service after the commit, of inputs without a line too."""
-        waiters = self._waiting.pop((runtime_id, record.input_id), [])
-        self._admitted[runtime_id] -= sum(waiter.is_admitted for waiter in waiters)
-        self._answers.put_nowait(Answer(runtime_id, record, waiters, was_known=False))
+        """Told by the service after the commit, of inputs without a line too. Lines whose admission is not settled yet
+        hear of it then: it may be another input that they are about.
+        """
+        place = (runtime_id, record.input_id)
+        waiters = self._waiting.pop(place, [])
+        certain = [waiter for waiter in waiters if waiter.is_admitted]
+        if len(certain) < len(waiters):
+            self._waiting[place] = [waiter for waiter in waiters if not waiter.is_admitted]
+            if not certain:
+                self._untold[place] = record
+                return
+        self._admitted[runtime_id] -= len(certain)
+        self._answers.put_nowait(Answer(runtime_id, record, certain, was_known=False))
 
     async def _answer_all(self) -> None:
         while (answer := await self._answers.get()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import InputRejected, ServiceClosed, StoreError, UnknownInput, WaitTimedOut
 from holdstate.runtime.executor import ActiveRun
-from holdstate.runtime.handles import Abandoned, Completed, Superseded, Waiters, WaitFailed
+from holdstate.runtime.handles import Abandoned, Completed, InputHandle, Superseded, Waiters, WaitFailed
 from holdstate.runtime.ids import InputId
 from holdstate.runtime.inputs import ContinuationInput, OperationInput
 from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected
@@ -202,9 +203,37 @@ def test_an_ephemeral_input_is_told_of_although_it_is_forgotten() -> None:
             for _ in range(3):
                 await service.submit(RUNTIME, progress("quiet", durability=Durability.EPHEMERAL))
             gc.collect()
+            await takes(1.0)
             assert len(opened(service).waiters) == 0
 
     run(scenario)
+
+
+def test_a_handle_may_be_dropped_on_any_thread_and_at_any_moment() -> None:
+    """What it listened to is forgotten on the loop, and not in the middle of telling others that the input ended."""
+
+    async def scenario() -> InputHandle:
+        async with serving(Scripted()) as service:
+            quiet = progress("quiet", durability=Durability.EPHEMERAL)
+            handles = [await service.submit(RUNTIME, quiet) for _ in range(3)]
+            waiters = opened(service).waiters
+            for drop in (handles.pop, lambda: start_and_join(handles.pop)):
+                before = len(waiters)
+                drop()
+                assert len(waiters) == before
+                await takes(1.0)
+                assert len(waiters) == before - 1
+            return handles.pop()
+
+    handle = [run(scenario)]
+    handle.pop()  # its loop is closed: there is nobody to tell
+
+
+def start_and_join(work: Callable[[], object]) -> None:
+    """Run ``work`` on a thread of its own."""
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 # -- who waits, and for how long ---------------------------------------------------------------------------------------

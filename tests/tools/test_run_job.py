@@ -14,10 +14,11 @@ from attrs import evolve
 from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import StoreError
-from holdstate.runtime.inputs import PromptInput
+from holdstate.runtime.inputs import OperationInput, PromptInput
 from holdstate.runtime.outcomes import Run, RunOutput
 from holdstate.runtime.settings import Backoff, Limits, RetryPolicy
 from holdstate.runtime.store import InputFilter
+from holdstate.runtime.wire import input_to_wire
 from holdstate.spec.vocabulary import InputState
 from holdstate.stores.memory_store import MemoryStore
 from holdstate.tools import line_reader
@@ -65,6 +66,55 @@ async def test_lines_wait_until_their_runtime_has_room(tmp_path: Path, capsys: p
     assert [line for line, runtime in told[3:] if runtime == "main"] == [1, 2, 3, 4, 5]
     assert (6, "other") in told
     assert (report.tally.accepted, report.tally.consumed) == (6, 9)
+
+
+async def test_a_line_is_answered_once_when_its_input_ends_in_the_commit_that_admits_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same operation twice, both in one group: one answer each, and the work ends (C46)."""
+    operation = input_to_wire(OperationInput.new("op", "done"))
+    path = write_lines(tmp_path / "lines", [operation, operation])
+    report = Report()
+    async with asyncio.timeout(60):
+        assert await Job(
+            MemoryStore(), echo(), options_for(sources_of([str(path)], None), RuntimeSettings()), report
+        ).work()
+    told = [(each["line"], each["deduplicated"]) for each in answers(capsys.readouterr().out)]
+    assert told == [(1, False), (2, True)]
+    assert (report.tally.accepted, report.tally.deduplicated, report.tally.consumed) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_line_is_answered_once_when_an_input_of_its_id_ends_before_it_is_settled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, is_refused: bool
+) -> None:
+    """An earlier command left the input, and it is worked off while the lines after it wait for room. Where the line
+    turns out to be none, the input is told without a line.
+    """
+    settings = RuntimeSettings(limits=Limits(max_active_inputs=3))
+    store = MemoryStore()
+    left = PromptInput.new("left")
+    async with await PersistentRuntimeDriver.open("main", store, settings=settings) as driver:
+        await driver.accept_input(left)
+        await driver.accept_input(PromptInput.new("behind it"))
+    again = evolve(left, text="x" * 2000) if is_refused else left
+    path = write_lines(tmp_path / "lines", [input_to_wire(again), *(input_to_wire(PromptInput.new(x)) for x in "ab")])
+    options = options_for(sources_of([str(path)], None), settings)
+    if is_refused:
+        narrow = Limits(max_active_inputs=3, max_payload_bytes=1024)
+        options = evolve(options, settings=evolve(settings, limits=narrow))
+    report = Report()
+    async with asyncio.timeout(60):
+        job = Job(store, echo(), options, report).work()
+        if is_refused:
+            with pytest.raises(BadLine):
+                await job
+        else:
+            assert await job
+    told = [(each["line"], each["deduplicated"]) for each in answers(capsys.readouterr().out)]
+    first = (None, False) if is_refused else (1, True)
+    assert sorted(told, key=repr) == sorted([(None, False), first, (2, False), (3, False)], key=repr)
+    assert report.tally.consumed == 4
 
 
 async def test_a_file_that_cannot_be_read_ends_the_work(tmp_path: Path) -> None:
