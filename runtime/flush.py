@@ -111,7 +111,8 @@ class GroupCommitter:
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._in_flight is None and self._loop is not None:
+        # What is queued from within a flush is seen to at its end, for it may leave a write under way.
+        if not self._scheduled and not self._is_flushing and self._in_flight is None and self._loop is not None:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -125,8 +126,8 @@ class GroupCommitter:
                 self._flush_queue()
         finally:
             self._is_flushing = False
-        if self._queue:
-            self._schedule()
+            if self._queue:
+                self._schedule()
 
     def _flush_queue(self) -> None:
         group = Group()
@@ -264,8 +265,8 @@ class GroupCommitter:
             self._settle(group, writing, results)
         finally:
             self._is_flushing = False
-        if self._queue:
-            self._schedule()
+            if self._queue:
+                self._schedule()
 
     # -- after the write -------------------------------------------------------------------------------------------
 

@@ -112,7 +112,8 @@ class RuntimeWorker:
         self._look_again = True
         self._stop_timer()
         if self.task is None:
-            self.task = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
+            task = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
+            self.task = None if task.done() else task  # an eager one may have found nothing to do
 
     def interrupt(self, reason: str) -> bool:
         """Call the current run off, free of charge; False where there is none, or its executor has ended already."""

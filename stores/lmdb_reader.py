@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from heapq import merge
 from itertools import islice
@@ -113,6 +113,7 @@ class LmdbReader:
             if len(inputs) != record.counts.active:
                 problem = f"{len(inputs)} active inputs are stored, its record counts {record.counts.active}"
                 raise StoreCorruption(f"runtime {runtime_id!r}", problem)
+            _check_distinct(runtime_id, inputs)
             runs = {item.last_run_id for item in inputs if item.state in IN_FLIGHT_STATES}
             receipts = [
                 decode_receipt(RECEIPTS, *row)
@@ -277,6 +278,14 @@ class LmdbReader:
                 return InputPage(tuple(found), found[-1].order if found else after)
             found.append(record)
         return InputPage(tuple(found), None)
+
+
+def _check_distinct(runtime_id: str, inputs: Sequence[InputRecord]) -> None:
+    """No index of active inputs says that two have the same id or key; who loads them relies on it."""
+    keys = [item.admission.idempotency_key for item in inputs if item.admission.idempotency_key is not None]
+    for what, names in (("id", [item.admission.input_id for item in inputs]), ("idempotency key", keys)):
+        if len(set(names)) < len(names):
+            raise StoreCorruption(f"runtime {runtime_id!r}", f"two active inputs have the same {what}")
 
 
 @final

@@ -13,12 +13,16 @@ import pytest
 from attrs import evolve
 
 from holdstate.runtime import calls, flush
+from holdstate.runtime.admitting import Prepared, prepare_input
+from holdstate.runtime.commands import Retire
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.environment import Environment, RuntimeSettings
 from holdstate.runtime.errors import DriverClosed, Fenced, RunInProgress, RunNotCurrent, StoreError, WrongLoop
+from holdstate.runtime.flush import committer_of
 from holdstate.runtime.ids import RunId
 from holdstate.runtime.inputs import PromptInput
 from holdstate.runtime.outcomes import Accepted, Deduplicated, Run
+from holdstate.runtime.turn import Turn
 from holdstate.spec.vocabulary import InputState, RuntimeState
 from holdstate.stores.memory_store import MemoryStore
 from tests.faults import Fault, FaultyStore, Plan
@@ -58,6 +62,39 @@ async def until_entered(store: GatedStore) -> None:
 
 
 # -- groups ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("threaded")
+async def test_what_is_queued_within_a_flush_waits_for_its_write() -> None:
+    """One write at a time: what comes while a group is decided is decided after that group has landed."""
+    prepared = prepare_input(PromptInput.new("a"), DEBUG.limits)
+    assert isinstance(prepared, Prepared)
+    accept = partial(calls.accept, prepared=prepared)
+    store = GatedStore()
+    driver = await opened(store)
+    committer = committer_of(store.as_store())
+    seen: list[str] = []
+    store.gate.clear()
+    store.entered.clear()
+
+    def second(turn: Turn) -> object:
+        seen.append("second")
+        return turn.step(Retire(turn.at))
+
+    def first(turn: Turn) -> object:
+        seen.append("first")
+        committer.submit(driver._actor, second)
+        return accept(turn)
+
+    future = committer.submit(driver._actor, first)
+    await until_entered(store)
+    await turns()
+    assert seen == ["first"]
+    store.gate.set()
+    assert isinstance(await future, Accepted)
+    assert len(await driver.active_input_ids()) == 1
+    assert seen == ["first", "second"]
+    assert driver.runtime_state is RuntimeState.RETIRED
 
 
 async def test_calls_of_one_turn_of_the_loop_are_one_commit() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -13,6 +14,7 @@ from attrs import evolve
 from holdstate.runtime.executor import ActiveRun
 from holdstate.runtime.handles import Completed
 from holdstate.runtime.records import RuntimeRecord
+from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.worker import RuntimeWorker
 from holdstate.spec.vocabulary import AbandonReason, InputState
 from holdstate.stores.memory_store import MemoryStore
@@ -63,6 +65,38 @@ def test_an_arrival_at_any_step_of_the_worker_is_worked_off() -> None:
     for steps in range(60):
         first, second = run(arrival_after(steps))
         assert (first.result, second.result) == (b"first", b"second")
+
+
+async def test_a_worker_that_ends_while_its_task_is_made_can_be_woken_again() -> None:
+    """Eager tasks run at once; one that finds nothing to do is over before anybody holds it (C16)."""
+
+    def eager(loop: asyncio.AbstractEventLoop, work: Any, context: Context | None = None) -> asyncio.Future[Any]:
+        if work.__qualname__ != "RuntimeWorker._work":
+            return asyncio.Task(work, loop=loop, context=context)
+        with pytest.raises(StopIteration):
+            work.send(None)
+        done = loop.create_future()
+        done.set_result(None)
+        return done
+
+    async with RuntimeService(MemoryStore(), Scripted()) as service:
+        loop = asyncio.get_running_loop()
+        await (await service.submit(RUNTIME, prompt("first"))).outcome()
+        await until_idle(service)
+        loop.set_task_factory(cast("Any", eager))
+        await service.wake(RUNTIME)
+        loop.set_task_factory(None)
+        assert not worker_of(service).is_busy
+        assert isinstance(await (await service.submit(RUNTIME, prompt("second"))).outcome(60.0), Completed)
+
+
+async def until_idle(service: RuntimeService) -> None:
+    """Until the worker sleeps and nothing else is ready."""
+    task = worker_of(service).task
+    if task is not None:
+        await asyncio.wait({task})
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def test_no_order_of_two_arrivals_and_the_worker_loses_a_wake_up() -> None:

@@ -8,6 +8,7 @@ from attrs import evolve
 from holdstate.runtime.errors import (
     DriverClosed,
     Fenced,
+    StoreCorruption,
     StoreError,
 )
 from holdstate.runtime.store import (
@@ -196,6 +197,22 @@ def test_an_active_input_twice_is_what_the_auditor_finds(store: LmdbStore, books
     found = {finding.check: finding.problem for finding in store.verify()}
     assert f"2 rows are of input {record.input_id}" in found["rows_are_distinct"]
     assert "one_input_per_key" in found
+
+
+@pytest.mark.parametrize("twice", ["id", "idempotency key"])
+def test_a_runtime_with_an_active_input_twice_is_not_opened(store: LmdbStore, books: Books, twice: str) -> None:
+    """Who loads it keeps one entry for each id and each key, and would lose one of the two (C30, C38)."""
+    books.write(store, books.accept(["key"]))
+    (record,) = books.active.values()
+    twin = books.queued(2, key="key" if twice == "idempotency key" else None)
+    if twice == "id":
+        twin = evolve(twin, admission=evolve(twin.admission, input_id=record.input_id))
+    counts = evolve(books.record.counts, active=2, keys=2)
+    books.write(store, books.commit([InputWrite(twin, is_new=True, body=b"{}")], next_order=3, counts=counts))
+    before = store.stats()
+    with pytest.raises(StoreCorruption, match=f"two active inputs have the same {twice}"):
+        store.claim("r", books.settle)
+    assert store.stats() == before
 
 
 def test_a_receipt_is_never_overwritten(store: LmdbStore, books: Books) -> None:
