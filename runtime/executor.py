@@ -23,6 +23,9 @@ from .turn_metadata import merged_metadata
 LONGEST_PROBLEM_BYTES: Final = 4096
 """How much of an executor's problem is stored with its inputs, from its beginning."""
 
+LONGEST_WAIT_SECONDS: Final = 365.0 * 24 * 3600
+"""An executor that wants no run for longer than that is asked again after it."""
+
 MOST_MESSAGES: Final = 2**63 - 1
 
 
@@ -49,14 +52,14 @@ class TransientFailure(HoldstateError):
 @final
 class TryLater(HoldstateError):
     """Raised by an executor: not now. The run is called off, free of charge, and its runtime begins no other one for
-    ``seconds``, which nothing stores: after a restart it begins at once.
+    ``seconds``, a year at most, which nothing stores: after a restart it begins at once.
     """
 
     def __init__(self, seconds: float) -> None:
         if not (isfinite(seconds) and seconds > 0):
             raise InvalidInput("seconds", f"must be a finite number above 0; it is {seconds!r}")
-        self.seconds = seconds
-        super().__init__(f"try again in {seconds:g} s")
+        self.seconds = min(seconds, LONGEST_WAIT_SECONDS)
+        super().__init__(f"try again in {self.seconds:g} s")
 
 
 @final

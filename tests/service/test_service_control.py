@@ -330,6 +330,24 @@ def test_a_run_is_put_off_for_a_time(seconds: float) -> None:
         TryLater(seconds)
 
 
+def test_a_run_is_put_off_for_a_year_at_most() -> None:
+    """Longer than calendars go, and the status can still tell when the runtime goes on (C47)."""
+
+    async def scenario() -> int:
+        async def later(_: ActiveRun) -> None:
+            raise TryLater(1e300)
+
+        async with serving(Scripted({"a": later})) as service:
+            await service.submit(RUNTIME, prompt("a"))
+            await takes(1.0)
+            parked = service.status().parked
+            await service.stop(RUNTIME)
+        return parked
+
+    assert TryLater(1e300).seconds == 365 * 24 * 3600
+    assert run(scenario) == 1
+
+
 async def charged(error: BaseException) -> tuple[Any, int, list[tuple[str, ...]]]:
     """How an input ends whose first run raises ``error``, how many failures it was charged, and all runs."""
     errors = [error]
