@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def require_tool() -> Callable[[str], str]:
         pytest.skip(notice)
 
     return path_of
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """For tests that repeat the same code a million times: coverage, which the other tests show, would treble that."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,8 @@ from holdstate.tools.explorer import Explorer, Limits, Report, Verdict
 from holdstate.tools.explorer_outcomes import FATES, Fate, WholeBounds
 from holdstate.tools.explorer_whole import Whole
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 Patch = pytest.MonkeyPatch
 
 SMALL = WholeBounds(inputs=1, kinds=("prompt",), openers=1, boundaries=1, empty_receipts=0, faults=False)

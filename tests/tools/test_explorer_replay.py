@@ -29,6 +29,8 @@ from holdstate.tools.explorer_whole import Whole
 
 from ..faults import Fault, FaultyStore, Plan
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 OLDER = "older driver: "
 PLANS = {
     "refused by the disk": Plan(Fault.REFUSED, write=0),

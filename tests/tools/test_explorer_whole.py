@@ -14,6 +14,8 @@ from holdstate.tools.explorer_outcomes import FATES, WholeBounds
 from holdstate.tools.explorer_rows import as_json
 from holdstate.tools.explorer_whole import Whole
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 FAULTY = WholeBounds(kinds=("prompt",), openers=2, runs=1)
 ENDLESS = WholeBounds(kinds=("prompt",), openers=2, faults=False)
 EVERY_KIND = WholeBounds(runs=1)

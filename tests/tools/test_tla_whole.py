@@ -30,6 +30,8 @@ from holdstate.tools.tlc import TlcReport, TlcVerdict
 
 from .broken_tables import BROKEN, PLANTED, Broken, Planted
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 Tlc = Callable[..., TlcReport]
 
 
