@@ -118,15 +118,15 @@ def _done(outcome: object) -> str:
     return "done"
 
 
-def _of_accept(outcome: object) -> str:
+def answer_of_accept(outcome: object) -> str:
     return {Accepted: "accepted", Deduplicated: "deduplicated"}.get(type(outcome), "rejected")
 
 
-def _of_cancel(outcome: object) -> str:
+def answer_of_cancel(outcome: object) -> str:
     return {Cancelled: "cancelled", InFlight: "in flight", Ended: "ended"}.get(type(outcome), "unknown")
 
 
-def _of_begin(run: Run | None) -> list[str]:
+def answer_of_begin(run: Run | None) -> list[str]:
     return [] if run is None else [str(input_id) for input_id in run.input_ids]
 
 
@@ -146,7 +146,7 @@ class Lane:
         while True:
             operation = self._next_accept()
             self._sent.append(operation)
-            await self._call(operation, self._driver.accept_input(new_input(operation)), _of_accept)
+            await self._call(operation, self._driver.accept_input(new_input(operation)), answer_of_accept)
 
     def _next_accept(self) -> Operation:
         chance = self._chance
@@ -166,7 +166,7 @@ class Lane:
             await self._operate()
             run_id = str(new_uuid7())
             operation = {"op": "begin", "rt": self._name, "run": run_id}
-            run = await self._call(operation, self._driver.begin_run(RunId(UUID(run_id))), _of_begin)
+            run = await self._call(operation, self._driver.begin_run(RunId(UUID(run_id))), answer_of_begin)
             if run is None:
                 await asyncio.sleep(0)
             else:
@@ -178,7 +178,7 @@ class Lane:
         if draw < 0.04 and self._sent:  # noqa: PLR2004 - shares of the mix
             input_id = self._chance.choice(self._sent)["id"]
             operation = {"op": "cancel", "rt": name, "id": input_id}
-            await self._call(operation, driver.cancel_input(InputId(UUID(input_id))), _of_cancel)
+            await self._call(operation, driver.cancel_input(InputId(UUID(input_id))), answer_of_cancel)
         elif draw < 0.07:  # noqa: PLR2004
             await self._call({"op": "retire", "rt": name}, driver.retire(), _done)
             await self._call({"op": "recycle", "rt": name}, driver.recycle_preserving_work(), _done)
