@@ -19,12 +19,7 @@ _FLIPS: Final = 5000
 _CONTROLS: Final = {"power": CONTROLS, "syscall": (ACK_EARLY,), "flip": (UNCHECKED,)}
 
 
-@click.group()
-def run() -> None:
-    """Campaigns of many cases, drawn from a seed."""
-
-
-@run.command()
+@click.command()
 @click.option(
     "--kind",
     type=click.Choice(["power", "syscall", "flip"]),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from .crash_command import run
 from .kill_command import kill
 from .replay_command import replay
+from .run_group import run
 
 
 @click.group()
 def test() -> None:
-    """Test a store on this machine, and play failures again."""
+    """Test a store on this machine, play failures again, and see what the tests notice."""
 
 
 test.add_command(kill)

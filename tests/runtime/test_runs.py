@@ -20,9 +20,10 @@ from holdstate.runtime.errors import (
 from holdstate.runtime.records import LastRun, ResultSource, RunBoundaryReceipt
 from holdstate.runtime.store import ResultRef
 from holdstate.spec.errors import TransitionRefused
-from holdstate.spec.vocabulary import InputState, Lane, RunBoundary, RunEnding, RuntimeState
+from holdstate.spec.vocabulary import AbandonReason, InputState, Lane, RunBoundary, RunEnding, RuntimeState
 
 from .cores import Core, event, new_id, run_id, running, steering
+from .scenarios import TWICE
 
 QUEUED, STAGED, PENDING = InputState.QUEUED, InputState.STAGED, InputState.APPLIED_PENDING_CONSUMPTION
 OTHER = run_id(99)
@@ -127,6 +128,17 @@ def test_a_run_that_was_ever_shared_stays_shared() -> None:
     assert core.image.runtime.shared_run
     core.fail(recoverable=False)
     assert core.state_of(last) is InputState.QUEUED
+
+
+def test_a_failure_for_good_at_the_cap_is_told_as_one_for_good() -> None:
+    """What is given up for good was given up for that reason, though it had no attempt left either (C25)."""
+    core = Core(TWICE)
+    first = core.accept(event())
+    core.begin()
+    core.fail()
+    core.begin()
+    core.fail(recoverable=False)
+    assert core.record(first).abandon_reason is AbandonReason.FAILED
 
 
 # -- boundaries ----------------------------------------------------------------------------------------------------

@@ -9,67 +9,13 @@ import pytest
 
 from holdstate.spec.errors import TransitionRefused
 from holdstate.spec.input_lifecycle import INPUT_LIFECYCLE
-from holdstate.spec.vocabulary import AbandonReason, InputEvent, InputState, OutcomeKind
-
-from .matrices import INPUT_MATRIX, OTHER_RUN, RUN, SUCCESSOR, Cell
+from holdstate.spec.vocabulary import InputEvent, InputState
+from holdstate.tools.agreement import input_fields, input_params, input_sets
+from holdstate.tools.matrices import INPUT_MATRIX, Cell
 
 TABLE = INPUT_LIFECYCLE.compile()
 CELLS = tuple(INPUT_MATRIX.cells())
 TERMINAL = {InputState.CONSUMED, InputState.SUPERSEDED, InputState.COALESCED, InputState.ABANDONED}
-FAILURES, ATTEMPTS, SEQUENCE = 1, 4, 7
-CAPS = {"below": FAILURES + 2, "at": FAILURES + 1, "above": FAILURES}
-
-
-def fields_of(cell: Cell) -> dict[str, object]:
-    """The fields of an input in this situation."""
-    last_run = {"same": RUN, "other": OTHER_RUN, "none": None}[cell.facts["last_run"]]
-    return {
-        **TABLE.initial_fields(),
-        "last_run_id": last_run,
-        "attempt_count": ATTEMPTS,
-        "failure_count": FAILURES,
-    }
-
-
-def params_of(cell: Cell) -> dict[str, object]:
-    """What the event of this cell brings along."""
-    cap, lists = CAPS[cell.facts["cap"]], cell.facts["receipt"] == "lists"
-    params: dict[str, dict[str, object]] = {
-        "stage": {"run_id": RUN},
-        "apply": {"run_id": RUN},
-        "rollback_failed": {"max_attempts": cap, "error": "boom"},
-        "exhaust": {"max_attempts": cap, "error": "boom"},
-        "mark_pending": {"sequence": SEQUENCE},
-        "supersede": {"by": SUCCESSOR},
-        "coalesce": {"into": SUCCESSOR},
-        "abandon": {"reason": AbandonReason.CANCELLED, "error": "because"},
-        "recover_queue": {"receipt_lists": lists},
-        "recover_consume": {"receipt_lists": lists},
-    }
-    return params.get(cell.event, {})
-
-
-def sets_of(cell: Cell) -> dict[str, object]:
-    """Which fields the event of this cell changes, and to what."""
-    if cell.event == "recover_queue":
-        failed = {} if cell.state == "accepted" else {"failure_count": FAILURES + 1}
-        return {"last_boundary_sequence": None, **failed}
-    consumed = {"terminal_outcome": OutcomeKind.CONSUMED}
-    abandoned: dict[str, object] = {"terminal_outcome": OutcomeKind.ABANDONED}
-    exhausted = {"abandon_reason": AbandonReason.ATTEMPTS_EXHAUSTED, "error": "boom"}
-    changes: dict[str, dict[str, object]] = {
-        "consume_on_accept": {**consumed},
-        "stage": {"last_run_id": RUN, "attempt_count": ATTEMPTS + 1},
-        "rollback_failed": {"failure_count": FAILURES + 1, "error": "boom"},
-        "exhaust": {"failure_count": FAILURES + 1, **abandoned, **exhausted},
-        "mark_pending": {"last_boundary_sequence": SEQUENCE},
-        "consume": {**consumed},
-        "supersede": {"terminal_outcome": OutcomeKind.SUPERSEDED, "successor_id": SUCCESSOR},
-        "coalesce": {"terminal_outcome": OutcomeKind.COALESCED, "successor_id": SUCCESSOR},
-        "abandon": {**abandoned, "abandon_reason": AbandonReason.CANCELLED, "error": "because"},
-        "recover_consume": {**consumed},
-    }
-    return changes.get(cell.event, {})
 
 
 @contextmanager
@@ -97,21 +43,21 @@ def test_the_table_agrees_with_the_matrix(event: InputEvent) -> None:
     for cell in CELLS:
         if cell.event != event:
             continue
-        before = fields_of(cell)
+        before = input_fields(cell)
         given = dict(before)
         if cell.target is None:
             with refused(cell):
-                TABLE.step(InputState(cell.state), event, given, params_of(cell), check=True)
+                TABLE.step(InputState(cell.state), event, given, input_params(cell), check=True)
         else:
-            step = TABLE.step(InputState(cell.state), event, given, params_of(cell), check=True)
-            assert (step.target, step.sets) == (cell.target, sets_of(cell)), cell
+            step = TABLE.step(InputState(cell.state), event, given, input_params(cell), check=True)
+            assert (step.target, step.sets) == (cell.target, input_sets(cell)), cell
         assert given == before, "a step changes nothing"
 
 
 def test_every_row_of_the_table_is_taken() -> None:
     """Each row is met by some cell of the matrix, rows that no command can reach included (C49)."""
     taken = {
-        TABLE.step(InputState(cell.state), InputEvent(cell.event), fields_of(cell), params_of(cell)).row
+        TABLE.step(InputState(cell.state), InputEvent(cell.event), input_fields(cell), input_params(cell)).row
         for cell in CELLS
         if cell.target is not None
     }

@@ -12,7 +12,7 @@ from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.inputs import ExternalEventInput, OperationInput, PromptInput
 from holdstate.runtime.outcomes import Accepted
 from holdstate.spec.errors import SpecError
-from holdstate.spec.policy import DEFAULT_POLICY, Policy, PolicyDecision, PolicyRow
+from holdstate.spec.policy import DEFAULT_POLICY, Policy, PolicyRow
 from holdstate.spec.vocabulary import (
     ApplyMode,
     ConsumePoint,
@@ -23,90 +23,26 @@ from holdstate.spec.vocabulary import (
     WakeMode,
 )
 from holdstate.stores.memory_store import MemoryStore
-
-EXPECTED = """
-stated  kind                    apply     wake  busy   mode      consume    interrupt  busy   drain   route  transcript
-queue   continuation            start     wake  none   fifo      complete   none       none   turn    queue  no
-queue   *                       start     wake  none   fifo      complete   none       none   turn    queue  yes
-steer   continuation            boundary  wake  yield  fifo      complete   yield      yield  batch   steer  no
-steer   *                       boundary  wake  yield  fifo      complete   yield      yield  batch   steer  yes
--       prompt                  start     wake  none   fifo      complete   none       none   turn    queue  yes
--       peer_response_terminal  start     wake  none   fifo      complete   none       none   turn    queue  yes
--       flow_step               start     wake  none   fifo      complete   none       none   turn    queue  yes
--       external_event          start     wake  none   fifo      complete   none       none   turn    queue  yes
--       peer_message            start     wake  yield  fifo      complete   none       yield  turn    queue  yes
--       peer_request            start     wake  yield  fifo      complete   none       yield  turn    queue  yes
--       peer_response_progress  boundary  none  none   coalesce  complete   none       none   batch   steer  yes
--       continuation            boundary  wake  yield  fifo      complete   yield      yield  batch   steer  no
--       operation               ignore    none  none   priority  on_accept  none       none   ignore  drop   no
-"""
-OTHERWISE = "start none none fifo complete none none turn queue yes"
-WORDS = {
-    "start": "stage_run_start",
-    "boundary": "stage_run_boundary",
-    "complete": "on_run_complete",
-    "wake": "wake_if_idle",
-    "yield": "interrupt_yielding",
-    "turn": "queue_next_turn",
-    "batch": "steer_batch",
-}
-"""What the short words of the text stand for; the others stand for themselves."""
+from holdstate.tools.policy_matrix import OTHERWISE, decision_parts, policy_decisions, row_parts
 
 COALESCING = {InputKind.EXTERNAL_EVENT, InputKind.PEER_RESPONSE_PROGRESS}
 
 
-def decisions() -> list[tuple[HandlingMode | None, InputKind, bool, list[str]]]:
-    """Handling mode, kind, idle, and the parts of the decision, for every combination, from the text above."""
-    rows: dict[tuple[str, str], list[str]] = {}
-    for line in EXPECTED.strip().splitlines()[1:]:
-        stated, kind, *parts = line.split()
-        for each in InputKind if kind == "*" else (InputKind(kind),):
-            rows.setdefault((stated, each), parts)
-    return [
-        (mode, kind, idle, _parts(rows["-" if mode is None else mode, kind], idle=idle))
-        for mode in (*HandlingMode, None)
-        for kind in InputKind
-        for idle in (True, False)
-    ]
-
-
-def _parts(row: list[str], *, idle: bool) -> list[str]:
-    apply, wake, wake_busy, mode, consume, interrupt, interrupt_busy, drain, route, transcript = row
-    interrupted = interrupt if idle else interrupt_busy
-    parts = [apply, wake if idle else wake_busy, mode, consume, interrupted, drain, route, transcript, transcript]
-    return [WORDS.get(part, part) for part in parts]
-
-
-def parts_of(decision: PolicyDecision) -> list[str]:
-    """A decision in the words of the text above."""
-    flags = (decision.record_transcript, decision.emit_operator_content)
-    return [
-        decision.apply,
-        decision.wake,
-        decision.queue_mode,
-        decision.consume,
-        decision.interrupt,
-        decision.drain,
-        decision.route,
-        *("yes" if flag else "no" for flag in flags),
-    ]
-
-
 def test_every_decision_is_the_one_written_by_hand() -> None:
     """All 54 combinations of handling mode (or none), kind, and idle or busy."""
-    expected = decisions()
+    expected = policy_decisions()
     assert len(expected) == 3 * 9 * 2
     for mode, kind, idle, parts in expected:
         decision = DEFAULT_POLICY.resolve(kind, mode, idle=idle)
-        assert parts_of(decision) == parts, (mode, kind, idle)
+        assert decision_parts(decision) == parts, (mode, kind, idle)
         assert decision.policy_version == DEFAULT_POLICY.version == 1
 
 
 def test_the_kind_alone_decides_where_asked_to() -> None:
     """resolve_by_kind is the decision of an input that states no handling mode."""
-    for mode, kind, idle, parts in decisions():
+    for mode, kind, idle, parts in policy_decisions():
         if mode is None:
-            assert parts_of(DEFAULT_POLICY.resolve_by_kind(kind, idle=idle)) == parts
+            assert decision_parts(DEFAULT_POLICY.resolve_by_kind(kind, idle=idle)) == parts
 
 
 def test_a_kind_without_a_row_gets_the_row_for_any_other() -> None:
@@ -114,7 +50,7 @@ def test_a_kind_without_a_row_gets_the_row_for_any_other() -> None:
     policy = evolve(DEFAULT_POLICY, by_kind={})
     for kind in InputKind:
         for idle in (True, False):
-            assert parts_of(policy.resolve_by_kind(kind, idle=idle)) == _parts(OTHERWISE.split(), idle=idle)
+            assert decision_parts(policy.resolve_by_kind(kind, idle=idle)) == row_parts(OTHERWISE.split(), idle=idle)
 
 
 @pytest.mark.parametrize("idle", [True, False])
@@ -129,7 +65,7 @@ def test_a_silenced_request_keeps_its_decision_except_apply_and_wake(mode: Handl
 
 def test_an_ignored_input_ends_when_it_is_admitted() -> None:
     """Of all kinds and modes only an operation without a handling mode never meets a run."""
-    ending = {(mode, kind) for mode, kind, idle, _ in decisions() if _ends(mode, kind, idle=idle)}
+    ending = {(mode, kind) for mode, kind, idle, _ in policy_decisions() if _ends(mode, kind, idle=idle)}
     assert ending == {(None, InputKind.OPERATION)}
 
 

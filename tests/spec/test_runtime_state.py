@@ -7,44 +7,11 @@ import pytest
 from holdstate.spec.errors import TransitionRefused
 from holdstate.spec.runtime_state import RUNTIME_STATE
 from holdstate.spec.vocabulary import RuntimeEvent, RuntimeState
-
-from .matrices import OTHER_RUN, RUN, RUNTIME_MATRIX, Cell
+from holdstate.tools.agreement import runtime_fields, runtime_fields_after, runtime_params
+from holdstate.tools.matrices import RUNTIME_MATRIX
 
 TABLE = RUNTIME_STATE.compile()
 CELLS = tuple(RUNTIME_MATRIX.cells())
-CLEARED = {"current_run_id": None, "pre_run_state": None}
-
-
-def fields_of(cell: Cell) -> dict[str, object]:
-    """The fields of a runtime in this situation."""
-    pre = cell.facts["pre"]
-    return {
-        "current_run_id": {"this": RUN, "other": OTHER_RUN, "none": None}[cell.facts["current"]],
-        "pre_run_state": None if pre == "none" else RuntimeState(pre),
-    }
-
-
-def params_of(cell: Cell) -> dict[str, object]:
-    """What the event of this cell brings along."""
-    if cell.event in ("begin_run", "run_completed", "run_failed", "run_cancelled"):
-        return {"run_id": RUN}
-    return {"handed_out": cell.facts["held"] == "yes"} if cell.event == "recover" else {}
-
-
-def fields_after(cell: Cell) -> dict[str, object]:
-    """Both fields after the event of this cell."""
-    before = fields_of(cell)
-    began_retired = cell.facts["pre"] == "retired"
-    back = {"running": "retired" if began_retired else "idle", "retired": "retired"}.get(cell.state, "idle")
-    changes: dict[str, dict[str, object]] = {
-        "begin_run": {"current_run_id": RUN, "pre_run_state": RuntimeState(cell.state)},
-        "recover": {"pre_run_state": RuntimeState(back)},
-        "reset": {"pre_run_state": None},
-        "attach": {"pre_run_state": RuntimeState.ATTACHED} if cell.state == "running" else {},
-        "detach": {"pre_run_state": RuntimeState.IDLE} if cell.state == "running" else {},
-    }
-    clearing = ("run_completed", "run_failed", "run_cancelled", "stop", "destroy", "recovered", "recycled", "resume")
-    return {**before, **changes.get(cell.event, CLEARED if cell.event in clearing else {})}
 
 
 def test_the_matrix_decides_every_state_and_event() -> None:
@@ -64,22 +31,22 @@ def test_the_table_agrees_with_the_matrix(event: RuntimeEvent) -> None:
     for cell in CELLS:
         if cell.event != event:
             continue
-        before = fields_of(cell)
+        before = runtime_fields(cell)
         given = dict(before)
         if cell.target is None:
             with pytest.raises(TransitionRefused) as caught:
-                TABLE.step(RuntimeState(cell.state), event, given, params_of(cell), check=True)
+                TABLE.step(RuntimeState(cell.state), event, given, runtime_params(cell), check=True)
             assert (caught.value.state, caught.value.event) == (cell.state, cell.event)
         else:
-            step = TABLE.step(RuntimeState(cell.state), event, given, params_of(cell), check=True)
-            assert (step.target, {**before, **step.sets}) == (cell.target, fields_after(cell)), cell
+            step = TABLE.step(RuntimeState(cell.state), event, given, runtime_params(cell), check=True)
+            assert (step.target, {**before, **step.sets}) == (cell.target, runtime_fields_after(cell)), cell
         assert given == before, "a step changes nothing"
 
 
 def test_every_row_of_the_table_is_taken() -> None:
     """Each row is met by some cell of the matrix, rows that no command can reach included (C49)."""
     taken = {
-        TABLE.step(RuntimeState(cell.state), RuntimeEvent(cell.event), fields_of(cell), params_of(cell)).row
+        TABLE.step(RuntimeState(cell.state), RuntimeEvent(cell.event), runtime_fields(cell), runtime_params(cell)).row
         for cell in CELLS
         if cell.target is not None
     }
@@ -100,7 +67,7 @@ def test_destroyed_refuses_every_event_and_stopped_allows_destroy_only() -> None
 def test_a_new_runtime_is_initializing_without_a_run() -> None:
     """A runtime is created in initializing; no run is current and none is to be returned from."""
     assert RUNTIME_STATE.initial is RuntimeState.INITIALIZING
-    assert TABLE.initial_fields() == CLEARED
+    assert TABLE.initial_fields() == {"current_run_id": None, "pre_run_state": None}
 
 
 def test_lint_finds_nothing() -> None:

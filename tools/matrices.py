@@ -1,6 +1,7 @@
 """The two machines by hand: what every event does in every state, for every outcome of its guards.
 
-Written from the description of the behaviour, not from the tables of ``holdstate.spec``, which are tested against it.
+Written from the description of the behaviour, not from the tables of ``holdstate.spec``, which are held against it by
+tests and by ``holdstate test run mutate``.
 Rows are an event and a situation, columns are the states before it; a cell is the state after it, or ``-`` where the
 event is refused. ``*`` stands for every value of a fact.
 """
