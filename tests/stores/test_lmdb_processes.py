@@ -51,6 +51,14 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def rest_of_lines(process: subprocess.Popen[str]) -> list[str]:
+    """The whole lines that it said and nobody read yet; waits for its end. (``communicate`` passes over what ``line``
+    read ahead.)
+    """
+    assert process.stdout is not None
+    return process.stdout.read().split("\n")[:-1]
+
+
 def answer(process: subprocess.Popen[str], word: str = "go\n") -> str:
     """What it says in the end, after a word to go on."""
     said, _ = process.communicate(word, timeout=SECONDS)
@@ -73,8 +81,7 @@ def test_a_killed_writer_leaves_every_acknowledged_commit_and_no_part_of_another
         for _ in range(draw.randrange(40)):
             acknowledged = int(line(process))
         process.kill()
-        rest, _ = process.communicate(timeout=SECONDS)
-        acknowledged = max([acknowledged, *(int(text) for text in rest.split("\n")[:-1])])
+        acknowledged = max([acknowledged, *map(int, rest_of_lines(process))])
         with LmdbStore.open(tmp_path / "store") as store:
             assert loaded(store, name).record.revision in {acknowledged, acknowledged + 1}
             assert store.verify() == []
