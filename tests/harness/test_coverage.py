@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from holdstate.tools.harness import Coverage, Move, collected, coverage_of
-from holdstate.tools.harness.coverage import edges_of, pairs_of
+from holdstate.tools.harness.coverage import MOST_TOLD, edges_of, pairs_of
 from holdstate.tools.harness.player import Player
 
 from .shop import ORDER, Event, Order, Shop
@@ -51,6 +51,9 @@ def test_what_there_is_to_take_is_the_table_whole(coverage: Coverage) -> None:
     assert facts["transitions"] == {"taken": 2, "of": len(edges_of(ORDER))}
     assert len(facts["never_taken"]) == len(edges_of(ORDER)) - 2
     assert len(facts["pairs_never_taken"]) == len(pairs_of(ORDER)) - 1
+    assert len(facts["never_refused"]) == facts["refusals"]["of"] - 1
+    assert "pay in shipped" in facts["never_refused"]
+    assert "cancel in paid" not in facts["never_refused"]
 
 
 def test_rare_states_come_with_their_visits_the_rarest_first(coverage: Coverage) -> None:
@@ -62,6 +65,7 @@ def test_rare_states_come_with_their_visits_the_rarest_first(coverage: Coverage)
     assert lines[0].endswith("; 4 steps, 1 refused, 1 crashes")
     assert "  never taken: paid --ship--> shipped (row 2)" in lines
     assert "  rare state: shipped (0 visits)" in lines
+    assert f"  never refused: {len(Order) * len(Event) - 2 - MOST_TOLD} more, which the JSON file lists" in lines
 
 
 def test_what_was_played_is_collected_by_machine(coverage: Coverage) -> None:

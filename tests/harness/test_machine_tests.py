@@ -8,7 +8,7 @@ from typing import Any
 from unittest import TestCase
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from holdstate.spec import Machine, SpecError, TransitionRefused
@@ -19,9 +19,7 @@ from holdstate.tools.harness.replay import read_replay
 
 from .shop import BUGS, ORDER, AsyncShop, Event, Generous, Order, Shop, Speed, nobody_pays_much, paid_is_shown
 
-QUICK = settings(
-    derandomize=True, database=None, deadline=None, stateful_step_count=30, phases=set(Phase) - {Phase.explain}
-)
+QUICK = settings(derandomize=True, database=None, deadline=None, stateful_step_count=30)
 
 TestShop = machine_harness(ORDER, Shop, invariants=[paid_is_shown], settings=settings(QUICK, max_examples=30)).TestCase
 TestAsyncShop = machine_harness(ORDER, AsyncShop, settings=settings(QUICK, max_examples=15)).TestCase

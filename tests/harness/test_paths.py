@@ -129,6 +129,34 @@ def test_values_are_those_that_guards_compare_with_and_their_neighbours() -> Non
     assert len(speeds) == 2
 
 
+def test_what_a_counter_comes_to_is_worth_trying() -> None:
+    """A parameter that a guard compares with one more than a field: every row is reached."""
+    later = field("last").plus_one()
+    retries = Machine(
+        name="retries",
+        states=S,
+        initial=S.OFF,
+        terminal={S.GONE},
+        fields=(Field("failed", int, default=0), Field("last", int, optional=True)),
+        events={E.FLIP: (Param("most", int),), E.COUNT: (Param("number", int),), E.GO: ()},
+        transitions=(
+            Transition(E.COUNT, S.OFF, S.OFF, guard=field("last").is_none(), sets={"last": param("number")}),
+            Transition(E.COUNT, S.OFF, S.ON, guard=field("last").is_some() & later.eq(param("number"))),
+            Transition(
+                E.FLIP,
+                (S.OFF, S.ON),
+                S.ON,
+                guard=field("failed").plus_one().lt(param("most")),
+                sets={"failed": field("failed").plus_one()},
+            ),
+            Transition(E.FLIP, (S.OFF, S.ON), S.GONE, guard=field("failed").plus_one().ge(param("most"))),
+        ),
+    )
+    assert transition_cover(retries).missing == ()
+    again = [move.params["most"] for path in all_paths(retries, 2) for move in path if move.event is E.FLIP]
+    assert {2, 3} <= set(again)
+
+
 def test_a_sound_system_passes_every_path_and_every_refusal() -> None:
     """Without Hypothesis; coverage is that of the paths, and at each end every refused event was tried."""
     machine = Machine(

@@ -144,7 +144,7 @@ def test_parameters_of_every_type_come_back(tmp_path: Path, monkeypatch: pytest.
         ({"moves": [3]}, "a move cannot be read"),
         ({"moves": [{"event": "fly", "params": {}}]}, "there is no such event"),
         ({"moves": [{"event": "pay", "params": {"amount": "2"}}]}, "do not fit"),
-        ({"moves": [{"event": "pay", "params": {"price": 2}}]}, "do not fit"),
+        ({"moves": [{"event": "pay", "params": {"price": 2}}]}, "there is no parameter 'price'; it has amount, payer"),
         ({"machine": None}, "name it with --machine"),
         ({"machine": f"{HERE}:Shop"}, "not a Machine"),
         ({"adapter": f"{HERE}:ORDER"}, "makes no adapter"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias, cast, final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias, final
 
 from ...spec.errors import TransitionRefused
+from .misuse import check_adapter, check_adapter_maker, checked_fields, checked_refusals
 
 
 class Adapter(Protocol):
@@ -45,8 +46,10 @@ class System:
     """One adapter, and a loop of its own where it turns out to be async. Close it when done."""
 
     def __init__(self, new_adapter: NewAdapter) -> None:
+        check_adapter_maker(new_adapter)
         self.adapter = new_adapter()
-        self.refusals: tuple[type[Exception], ...] = tuple(getattr(self.adapter, "refusals", (TransitionRefused,)))
+        check_adapter(self.adapter)
+        self.refusals = checked_refusals(self.adapter, getattr(self.adapter, "refusals", (TransitionRefused,)))
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def can(self, name: str) -> bool:
@@ -76,6 +79,6 @@ class System:
                 self._loop.close()
 
 
-def fields_of(system: System) -> dict[str, object]:
-    """The fields that the adapter tells of; none where it tells of none."""
-    return dict(cast("Mapping[str, object]", system.call("fields") or {}))
+def fields_of(system: System, known: Iterable[str]) -> dict[str, object]:
+    """The fields that the adapter tells of, each one of ``known``; none where it has no ``fields()``."""
+    return checked_fields(system.adapter, system.call("fields"), known) if system.can("fields") else {}

@@ -15,6 +15,10 @@ RARE: Final = 0.01
 """A state is rare where it was visited in less than this part of all steps."""
 
 
+MOST_TOLD: Final = 10
+"""How many rows, pairs or refusals that were never taken are told one by one in the terminal."""
+
+
 @final
 @frozen
 class Edge:
@@ -94,7 +98,7 @@ class Coverage:
             "crashes": self.crashes,
             "transitions": {"taken": len(self.edges), "of": len(edges)},
             "pairs": {"taken": len(self.pairs), "of": len(pairs)},
-            "refusals": {"taken": len(self.refused), "of": self._refusable()},
+            "refusals": {"taken": len(self.refused), "of": len(self._refusable())},
             "states": {str(state): self.states[str(state)] for state in self.machine.states},
             "rare_states": [state for state, _ in self.rare_states()],
             "taken": {edge.text(): self.edges[edge] for edge in edges if edge in self.edges},
@@ -102,25 +106,34 @@ class Coverage:
             "pairs_never_taken": [
                 f"{one.text()} then {two.text()}" for one, two in pairs if (one, two) not in self.pairs
             ],
+            "never_refused": [
+                f"{event} in {state}" for state, event in self._refusable() if (state, event) not in self.refused
+            ],
         }
 
-    def _refusable(self) -> int:
-        """How many (state, event) pairs can be refused: no row without a guard stands in them."""
-        always = {
-            pair for pair, rows in self.machine.matrix().items() if any(row.guard.text() == "true" for row in rows)
-        }
-        return len(self.machine.matrix()) - len(always)
+    def _refusable(self) -> tuple[tuple[str, str], ...]:
+        """The (state, event) pairs that may be refused: no row without a guard stands in them. Guards are not tried, so
+        some may never be.
+        """
+        return tuple(
+            (str(state), str(event))
+            for (state, event), rows in self.machine.matrix().items()
+            if all(row.guard.text() != "true" for row in rows)
+        )
 
     def lines(self) -> Iterator[str]:
-        """For people: one line of counts, and what is missing or rare."""
+        """For people: one line of counts, and what is missing or rare, ``MOST_TOLD`` of a kind."""
         facts = self.as_dict()
         shares = ", ".join(
             f"{facts[of]['taken']} of {facts[of]['of']} {of}" for of in ("transitions", "pairs", "refusals")
         )
         played = f"{facts['steps']} steps, {facts['refused']} refused, {self.crashes} crashes"
         yield f"{self.machine.name}: {shares}; {played}"
-        for edge in self.never_taken():
-            yield f"  never taken: {edge.text()}"
+        for kind in ("never_taken", "pairs_never_taken", "never_refused"):
+            for each in facts[kind][:MOST_TOLD]:
+                yield f"  {kind.replace('_', ' ')}: {each}"
+            if len(facts[kind]) > MOST_TOLD:
+                yield f"  {kind.replace('_', ' ')}: {len(facts[kind]) - MOST_TOLD} more, which the JSON file lists"
         for state, visits in self.rare_states():
             yield f"  rare state: {state} ({visits} visits)"
 

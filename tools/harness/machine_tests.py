@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar, Final, cast
 from unittest import TestCase
 from uuid import UUID
@@ -18,11 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from ...spec.machine import Param
 from .adapters import NewAdapter
-from .moves import AnyMachine, Choices, Move, Values, check_names, chosen, worth_trying
+from .misuse import HarnessMisused, check_adapter_maker, check_parameters
+from .moves import AnyMachine, Choices, Move, Values, check_values, chosen, worth_trying
 from .paths import Path as MovePath
 from .paths import refusals_at
 from .player import Broken, Invariant, Player
-from .replay import Subject, play, write_failure
+from .replay import Subject, file_name, write_failure
+from .shrinking import smaller
 
 FAILURES_VARIABLE: Final = "HOLDSTATE_FAILURES"
 FAILURES_FOLDER: Final = ".holdstate-failures"
@@ -38,13 +42,13 @@ def failures_folder() -> Path:
 class MachineHarness(RuleBasedStateMachine):
     """Plays random moves on a machine and a system side by side. Made by ``machine_harness``.
 
-    ``TestCase`` is what pytest runs. After a failure it writes the smallest example that was found.
+    ``TestCase`` is what pytest runs. It makes a failure small, writes it and raises it.
     """
 
     subject: ClassVar[Subject]
     strategies: ClassVar[Strategies]
     failures: ClassVar[list[Broken]]
-    """The last one that was played, if any: the smallest."""
+    """The last one that was played, if any."""
 
     @initialize()
     def begin(self) -> None:
@@ -138,7 +142,7 @@ class MachineHarness(RuleBasedStateMachine):
         return st.sampled_from(known) | strategy_of(param)
 
     def _guarded(self, move: Move | None) -> None:
-        """Make a move (None: start), and keep what breaks: the last one that Hypothesis plays is the smallest."""
+        """Make a move (None: start), and keep what breaks."""
         try:
             if move is None:
                 self.player.start()
@@ -173,15 +177,20 @@ def machine_harness(
     """A rule-based state machine that plays ``machine`` against what ``adapter()`` makes; its ``TestCase`` is a test.
 
     ``params`` are strategies for parameters, by ``event.param`` or ``param``; without one, values come from the
-    declared type, and from the constants and fields that guards compare with. ``settings`` are Hypothesis's. A failure
-    is written into ``failures_folder()`` under ``name`` (by default that of the machine).
+    declared type, and from the constants and fields that guards compare with. ``settings`` are Hypothesis's, but for
+    the phases shrink and explain: the harness makes a failure small itself. It is written into ``failures_folder()``
+    under ``name`` (by default that of the machine), see ``file_name``.
 
-    Raises SpecError for a strategy of a parameter that is not declared.
+    Raises SpecError for a strategy of a parameter that is not declared, HarnessMisused for what is no machine, no
+    strategy or no maker of adapters.
     """
     strategies = dict(params or {})
-    check_names(machine, strategies)
+    check_adapter_maker(adapter)
+    check_parameters(machine, strategies, st.SearchStrategy, "a strategy of Hypothesis")
     subject = Subject(machine, adapter, tuple(invariants))
-    wanted = Settings(settings or Settings(phases=set(Phase) - {Phase.explain}), report_multiple_bugs=False)
+    given = settings or Settings()
+    phases = set(given.phases) - {Phase.explain, Phase.shrink}  # see shrinking.py
+    wanted = Settings(given, phases=phases, report_multiple_bugs=False)
     title = name or machine.name
     parts = {"subject": subject, "strategies": strategies, "failures": [], "__module__": MachineHarness.__module__}
     harness = cast("type[MachineHarness]", type(f"{_class_name(title)}Harness", (MachineHarness,), parts))
@@ -190,7 +199,7 @@ def machine_harness(
 
 
 def _class_name(title: str) -> str:
-    return "".join(part.capitalize() for part in title.replace("-", "_").split("_"))
+    return "".join(part.capitalize() for part in re.split(r"\W|_", title))
 
 
 def _test_case(harness: type[MachineHarness], subject: Subject, name: str, wanted: Settings) -> type[TestCase]:
@@ -202,25 +211,26 @@ def _test_case(harness: type[MachineHarness], subject: Subject, name: str, wante
             harness.failures.clear()
             try:
                 run_state_machine_as_test(harness, settings=self.settings)
-            except Exception as error:
-                for broken in harness.failures[
-                    -1:
-                ]:  # the last one is the smallest; none: it is no failure of the system
-                    tell(smaller(subject, broken), subject, name, error)
-                raise
+            except Exception:
+                if not harness.failures:  # it is no failure of the system
+                    raise
+            if harness.failures:
+                broken = smaller(subject, harness.failures[-1])
+                tell(broken, subject, name)
+                raise broken
 
     MachineTestCase.__name__ = MachineTestCase.__qualname__ = f"Test{_class_name(name)}"
     return MachineTestCase
 
 
-def tell(broken: Broken, subject: Subject, name: str, error: BaseException) -> None:
-    """Write the failure, and add to ``error`` what happened and how to see it again."""
+def tell(broken: Broken, subject: Subject, name: str) -> None:
+    """Write the failure, and add to it what happened and how to see it again."""
     from ..trace_text import trace_text
 
     path = write_failure(broken, subject, name, failures_folder())
-    error.add_note(trace_text(broken.trace))
-    error.add_note(f"replay it: holdstate test replay {path}")
-    error.add_note(f"look at it: {path.with_name(f'{name}.html')}")
+    broken.add_note(trace_text(broken.trace))
+    broken.add_note(f"replay it: holdstate test replay {quote(str(path))}")
+    broken.add_note(f"look at it: {path.with_name(f'{file_name(name)}.html')}")
 
 
 def check_paths(
@@ -237,11 +247,13 @@ def check_paths(
 
     At the end of each, every event that is refused there is tried too (unless not ``refusals``), with ``values`` as in
     ``all_paths``, and where the adapter can, the system is crashed and restarted. Raises Broken for the first path that
-    fails, after writing it.
+    fails, after writing it, SpecError and HarnessMisused for arguments that cannot be played.
     """
+    check_values(machine, values)
     subject = Subject(machine, adapter, tuple(invariants))
     played = 0
     for path in chain([()], paths):
+        _check_path(path)
         player = Player(machine, adapter, subject.invariants)
         try:
             player.start()
@@ -252,21 +264,20 @@ def check_paths(
                     player.play(move)
             if player.can_crash():
                 player.play(Move(None))
-        except Broken as broken:
-            tell(smaller(subject, broken), subject, name or machine.name, broken)
-            raise
+        except Broken as error:
+            broken: Broken | None = error
+        else:
+            broken = None
         finally:
             player.close()
+        if broken is not None:
+            broken = smaller(subject, broken)
+            tell(broken, subject, name or machine.name)
+            raise broken
         played += 1
     return played
 
 
-def smaller(subject: Subject, broken: Broken) -> Broken:
-    """The same failure without the moves that it does not need."""
-    place = len(broken.moves) - 1
-    while place > 0:
-        place -= 1
-        again, _trace = play(subject, broken.moves[:place] + broken.moves[place + 1 :])
-        if again is not None and again.rule == broken.rule:
-            broken, place = again, min(place, len(again.moves))
-    return broken
+def _check_path(path: object) -> None:
+    if not (isinstance(path, Sequence) and all(isinstance(move, Move) for move in path)):
+        raise HarnessMisused("paths", f"{path!r} is no path; give several paths, each a sequence of Move")

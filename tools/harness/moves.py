@@ -12,10 +12,11 @@ from uuid import UUID
 from attrs import frozen
 
 from ...spec.errors import SpecError, TransitionRefused
-from ...spec.expressions import Const, Value
+from ...spec.expressions import Const, PlusOne, Value
 from ...spec.machine import Machine, Param
 from ...spec.table import Step
 from ..trace_itf import Plain
+from .misuse import check_parameters
 
 AnyMachine: TypeAlias = Machine[Any, Any]
 Fields: TypeAlias = Mapping[str, object]
@@ -71,23 +72,21 @@ def chosen(values: Mapping[str, T] | None, event: StrEnum, param: Param) -> T | 
     return given.get(f"{event}.{param.name}", given.get(param.name))
 
 
-def check_names(machine: AnyMachine, given: Iterable[str]) -> None:
-    """Raises SpecError for a key that names no parameter."""
-    params = [(event, param.name) for event in machine.events for param in machine.events[event]]
-    known = {name for event, param in params for name in (param, f"{event}.{param}")}
-    for key in given:
-        if key not in known:
-            where = f"machine {machine.name!r}, values for {key!r}"
-            raise SpecError(where, "no event declares that parameter; name it event.parameter, or parameter")
+def check_values(machine: AnyMachine, values: Values | None) -> None:
+    """Raises SpecError for a name that is no parameter, HarnessMisused for anything but lists of values."""
+    check_parameters(machine, values or {}, Sequence, "a list of values to try; name at least one")
 
 
 def worth_trying(machine: AnyMachine, param: Param, fields: Fields) -> tuple[Value, ...]:
-    """A few values for ``param``: those of fields and constants of its type, their neighbours, and plain ones."""
+    """A few values for ``param``: those of fields, constants and counted-on fields of its type, their neighbours, and
+    plain ones.
+    """
     values: list[Value] = [] if not issubclass(param.type, Enum) else list(param.type)
     if param.type is bool:
         values = [True, False]
     elif not values:
-        known = [value for value in (*fields.values(), *constants_of(machine)) if type(value) is param.type]
+        told = (*fields.values(), *constants_of(machine), *_counted_on(machine, fields))
+        known = [value for value in told if type(value) is param.type]
         if param.type is int:
             values = [near for value in known for near in (cast("int", value), cast("int", value) + 1)]
             values += [cast("int", value) - 1 for value in known] + list(NUMBERS)
@@ -96,6 +95,21 @@ def worth_trying(machine: AnyMachine, param: Param, fields: Fields) -> tuple[Val
     if param.optional:
         values.append(None)
     return tuple(_once(values))
+
+
+@lru_cache(maxsize=64)
+def _counters(machine: AnyMachine) -> tuple[PlusOne, ...]:
+    """Every ``plus_one`` of fields alone in a guard: what it comes to is what a parameter is compared with."""
+    guards = (row.guard for row in machine.transitions)
+    found = (node for guard in guards for node in guard.walk() if isinstance(node, PlusOne))
+    return tuple(dict.fromkeys(node for node in found if not node.names().params))
+
+
+def _counted_on(machine: AnyMachine, fields: Fields) -> Iterator[object]:
+    """What those come to now; None where a field is."""
+    for counter in _counters(machine):
+        if all(fields[name] is not None for name in counter.names().fields):
+            yield counter.evaluate(fields, {})
 
 
 def _once(values: Iterable[Value]) -> Iterator[Value]:
@@ -175,10 +189,13 @@ def params_from_json(machine: AnyMachine, event: str, params: Mapping[str, objec
     if member is None:
         raise SpecError(where, f"there is no such event; the events are {', '.join(machine.events)}")
     declared = {param.name: param for param in machine.events[member]}
+    for name in params:
+        if name not in declared:
+            raise SpecError(where, f"there is no parameter {name!r}; it has {', '.join(declared) or 'none'}")
     try:
         return Move(member, {name: _from_json(declared[name], value) for name, value in params.items()})
-    except (KeyError, TypeError, ValueError) as error:
-        raise SpecError(where, f"the parameters {dict(params)!r} do not fit: {error!r}") from error
+    except (TypeError, ValueError) as error:
+        raise SpecError(where, f"the parameters {dict(params)!r} do not fit: {error}") from error
 
 
 def _to_json(value: Value) -> Plain:
@@ -191,7 +208,10 @@ def _from_json(param: Param, value: object) -> Value:
     if value is None:
         return None
     if issubclass(param.type, Enum):
-        return param.type[cast("str", value)]
+        members = param.type.__members__
+        if value not in members:
+            raise ValueError(f"{param.name} must be one of {', '.join(members)}, not {value!r}")
+        return cast("Value", members[cast("str", value)])
     made = UUID(cast("str", value)) if param.type is UUID else value
     if type(made) is not param.type:
         raise TypeError(f"{param.name} must be {param.type.__name__}, not {made!r}")

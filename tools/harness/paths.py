@@ -16,7 +16,7 @@ from attrs import frozen
 
 from ...spec.errors import TransitionRefused
 from .coverage import Edge, Pair, edges_of, pairs_of
-from .moves import AnyMachine, Fields, Move, Values, check_names, foretold, moves
+from .moves import AnyMachine, Fields, Move, Values, check_values, foretold, moves
 
 Path: TypeAlias = tuple[Move, ...]
 
@@ -41,10 +41,16 @@ class Place:
 @final
 @frozen
 class Cover:
-    """``paths`` that together take all there is to take, but for ``missing``: what was not reached, in words."""
+    """``paths`` that together take all there is to take, but for ``missing``: what was not reached, in words.
+
+    Iterating over it gives the paths, so ``check_paths`` takes it as it is.
+    """
 
     paths: tuple[Path, ...]
     missing: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.paths)
 
 
 def _steps_from(machine: AnyMachine, place: Place, values: Values | None) -> Iterator[tuple[Move, Edge, Place]]:
@@ -77,7 +83,7 @@ def all_paths(machine: AnyMachine, length: int, *, values: Values | None = None)
     leads to, so the count grows with the number of values that matter; start with a small ``length``, and name the
     ``values`` to try, by ``event.param`` or ``param``, where the chosen ones do not fit your system.
     """
-    check_names(machine, values or ())
+    check_values(machine, values)
     level: list[tuple[Path, Place]] = [((), Place.first(machine))]
     for _ in range(length):
         level = [
@@ -110,7 +116,7 @@ def _cover(
     text: Callable[..., str],
 ) -> Cover:
     """The shortest path to each of ``wanted``, without those that a longer one begins with."""
-    check_names(machine, values or ())
+    check_values(machine, values)
     left: set[Edge | Pair] = set(wanted)
     found: list[Path] = []
     start = (None, Place.first(machine))

@@ -38,7 +38,7 @@ class Moment:
 
 
 Invariant: TypeAlias = Callable[[Moment], object]
-"""Holds unless it returns False or a text, or raises AssertionError. It may be async."""
+"""Holds unless it returns False or a text, or raises. It may be async."""
 
 
 @final
@@ -110,7 +110,8 @@ class Player:
         except self._system.refusals as error:
             refusal = error
         except Exception as error:
-            raise self._broken(event, move.params, "fire raised", f"{move.text()} raised {error!r}") from error
+            problem = f"{move.text()} raised {error!r}; if it means refused, name it in the adapter's refusals"
+            raise self._broken(event, move.params, "fire raised", problem) from error
         if isinstance(expected, TransitionRefused):
             self._refused(event, move, expected, refusal, seen)
         elif refusal is not None:
@@ -167,16 +168,12 @@ class Player:
 
     def _seen(self) -> tuple[object, dict[str, object]]:
         """What the system shows."""
-        return self._system.call(_STATE), fields_of(self._system)
+        return self._system.call(_STATE), fields_of(self._system, self.fields)
 
     def _compare(self, action: str, params: Mapping[str, object], note: str) -> None:
         state, fields = self._seen()
         self._record(action, params, note, state, fields)
-        wrong = {
-            name: value
-            for name, value in fields.items()
-            if name in self.fields and plain(value) != plain(self.fields[name])
-        }
+        wrong = {name: value for name, value in fields.items() if plain(value) != plain(self.fields[name])}
         restarted = " after a crash" if action == CRASH else ""
         if str(plain(state)) != self.state.value:
             problem = f"the machine is in {self.state}, the system in {plain(state)}"
@@ -194,6 +191,8 @@ class Player:
                 verdict = self._system.settle(invariant(moment))
             except AssertionError as error:
                 raise self._fail(f"invariant {name}", str(error) or "its assertion failed") from error
+            except Exception as error:
+                raise self._fail(f"invariant {name}", f"it raised {error!r}") from error
             if verdict is False or isinstance(verdict, str):
                 raise self._fail(f"invariant {name}", verdict or "it does not hold")
 

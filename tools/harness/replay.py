@@ -6,6 +6,7 @@ A replay file is JSON with a version. It needs nothing but the code that it name
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast, final
@@ -81,9 +82,15 @@ class Outcome:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
+def file_name(name: str) -> str:
+    """``name`` as a file and a shell take it: runs of anything but letters, digits, ``.`` and ``_`` are one ``-``."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "machine"
+
+
 def write_failure(broken: Broken, subject: Subject, name: str, folder: Path) -> Path:
     """Write ``NAME.replay.json``, ``NAME.itf.json`` and ``NAME.html`` into ``folder``; returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
+    name = file_name(name)
     path = folder / f"{name}.replay.json"
     machine = reference_of(subject.machine, subject.new_adapter)
     adapter = reference_of(subject.new_adapter, subject.new_adapter)

@@ -175,8 +175,11 @@ class Content:
 def runtimes_of(store: RuntimeStore) -> tuple[RuntimeRecord, ...]:
     """All runtimes, page by page."""
     found: list[RuntimeRecord] = []
-    while page := store.list_runtimes(after=found[-1].runtime_id if found else None, limit=3):
+    last: str | None = None
+    while page := store.list_runtimes(after=last, limit=3):
         found += page
+        after, last = last, page[-1].runtime_id
+        assert after is None or after.encode() < page[0].runtime_id.encode(), f"a page after {after!r} does not go on"
     return tuple(found)
 
 
@@ -186,6 +189,10 @@ def inputs_of(store: RuntimeStore, runtime_id: str = RUNTIME, *, limit: int = PA
     after: int | None = None
     while True:
         page = store.list_inputs(InputFilter(runtime_id), after=after, limit=limit)
+        assert len(page.records) <= limit, f"{len(page.records)} inputs on a page of {limit}"
+        assert after is None or page.next_after is None or page.next_after > after, (
+            f"a page after {after} does not go on"
+        )
         found += page.records
         after = page.next_after
         if after is None:
@@ -232,6 +239,7 @@ def _keys(store: RuntimeStore, runtime_id: str, inputs: tuple[InputRecord, ...])
 def _receipts(store: RuntimeStore, runtime_id: str, run_id: UUID) -> Iterator[RunBoundaryReceipt]:
     sequence = 0
     while (receipt := store.load_receipt(runtime_id, run_id, sequence)) is not None:
+        assert receipt.sequence == sequence, f"asked for receipt {sequence} of run {run_id}, got {receipt.sequence}"
         yield receipt
         sequence += 1
 
