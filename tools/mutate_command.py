@@ -14,6 +14,7 @@ from .options import json_option, option
 from .output import ExitCode, note, write_document, write_result, write_table
 
 TOLD_EVERY_SECONDS: Final = 5.0
+_COUNTED: Final = ("mutants", "noticed", "equivalent", "survived", "died")
 
 
 @click.command()
@@ -26,7 +27,7 @@ def mutate(*, only: str | None, limit: int | None, seed: int, jobs: int, json: b
     """Change one thing at a time in the tables and in the steps of commit and recovery, and see which check notices.
 
     Exits 1 when a change is noticed by no check and is not known to be equivalent, and when a check finds something
-    wrong without any change.
+    wrong without any change; 3 when all that is undecided is what became of a change whose process died (--jobs).
     """
     wrong = control()
     for finding in wrong:
@@ -39,7 +40,9 @@ def mutate(*, only: str | None, limit: int | None, seed: int, jobs: int, json: b
         write_document(as_document(score))
     else:
         _write(score)
-    return ExitCode.FINDING if score.unexplained else ExitCode.OK
+    if score.unexplained:
+        return ExitCode.FINDING
+    return ExitCode.UNDECIDED if score.died else ExitCode.OK
 
 
 def as_document(score: Score) -> dict[str, Any]:
@@ -51,11 +54,12 @@ def as_document(score: Score) -> dict[str, Any]:
         "by_part": {part.value: counts for part, counts in _by_part(score).items()},
         "survivors": score.unexplained,
         "equivalent": score.explained,
+        "died": score.died,
         "trials": [
             {
                 "mutant": trial.mutant.label,
                 "check": None if trial.noticed is None else trial.noticed[0],
-                "said": None if trial.noticed is None else trial.noticed[1],
+                "said": trial.died if trial.noticed is None else trial.noticed[1],
             }
             for trial in score.trials
         ],
@@ -65,9 +69,11 @@ def as_document(score: Score) -> dict[str, Any]:
 def _by_part(score: Score) -> dict[Part, dict[str, int]]:
     counts: dict[Part, dict[str, int]] = {}
     for trial in score.trials:
-        of_part = counts.setdefault(trial.mutant.part, {"mutants": 0, "noticed": 0, "equivalent": 0, "survived": 0})
+        of_part = counts.setdefault(trial.mutant.part, dict.fromkeys(_COUNTED, 0))
         of_part["mutants"] += 1
-        if not trial.survived:
+        if trial.died is not None:
+            of_part["died"] += 1
+        elif not trial.survived:
             of_part["noticed"] += 1
         else:
             of_part["equivalent" if trial.mutant.label in score.equivalents else "survived"] += 1
@@ -75,13 +81,14 @@ def _by_part(score: Score) -> dict[Part, dict[str, int]]:
 
 
 def _write(score: Score) -> None:
-    columns = ("part", "mutants", "noticed", "equivalent", "survived")
-    write_table(columns, [(part.value, *counts.values()) for part, counts in _by_part(score).items()])
+    write_table(("part", *_COUNTED), [(part.value, *counts.values()) for part, counts in _by_part(score).items()])
     write_table(("noticed first by", "mutants"), list(score.noticed.items()))
     for label, reason in score.explained.items():
         write_result(f"equivalent: {label}: {reason}")
     for label in score.unexplained:
         write_result(f"survived: {label}")
+    for label, how in score.died.items():
+        write_result(f"died: {label}: {how}")
     write_result(f"{score.percent:.2f} % of {len(score.trials) - len(score.explained)} mutants are noticed")
 
 

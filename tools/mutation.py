@@ -121,14 +121,17 @@ class Check(Protocol):
 @final
 @frozen
 class Trial:
-    """What became of one mutant: ``noticed`` has the first check that noticed it and what that said."""
+    """What became of one mutant: ``noticed`` has the first check that noticed it and what that said; ``died`` says how
+    the process ended that tried it, if it did, and then nobody knows.
+    """
 
     mutant: Mutant
     noticed: tuple[str, str] | None = None
+    died: str | None = None
 
     @property
     def survived(self) -> bool:
-        return self.noticed is None
+        return self.noticed is None and self.died is None
 
 
 def tried(mutant: Mutant, checks: Sequence[Check]) -> Trial:
@@ -149,7 +152,9 @@ def tried(mutant: Mutant, checks: Sequence[Check]) -> Trial:
 @final
 @define
 class Score:
-    """What the trials come to. ``explained`` are the survivors that are known to be equivalent, with the reason."""
+    """What the trials come to. ``explained`` are the survivors that are known to be equivalent, with the reason;
+    ``died`` the mutants that nobody knows of, with how their process ended.
+    """
 
     trials: list[Trial]
     equivalents: dict[str, str]
@@ -176,7 +181,11 @@ class Score:
         return [label for label in self.survivors if label not in self.equivalents]
 
     @property
+    def died(self) -> dict[str, str]:
+        return {trial.mutant.label: trial.died for trial in self.trials if trial.died is not None}
+
+    @property
     def percent(self) -> float:
         """Of the mutants that are not known to be equivalent, those that were noticed."""
         counted = len(self.trials) - len(self.explained)
-        return 100.0 if counted == 0 else 100.0 * (counted - len(self.unexplained)) / counted
+        return 100.0 if counted == 0 else 100.0 * (counted - len(self.unexplained) - len(self.died)) / counted

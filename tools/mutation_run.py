@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import chain
 from logging import CRITICAL, getLogger
-from multiprocessing import get_context
 from random import Random
 from typing import Final
 
@@ -19,6 +17,7 @@ from .mutants_stores import store_mutants
 from .mutation import Mutant, Part, Tables, Trial, tried
 from .mutation_checks import CHECKS
 from .mutation_equivalents import EQUIVALENTS
+from .mutation_pool import tried_in_processes
 
 __all__ = ["EQUIVALENTS", "control", "mutants", "sample", "trials"]
 
@@ -46,9 +45,9 @@ def control() -> list[str]:
 
 
 def trials(chosen: Sequence[Mutant], *, jobs: int = 1, tell: Callable[[Trial], None] | None = None) -> list[Trial]:
-    """Try each of the mutants, in their order; with ``jobs`` in so many processes."""
+    """Try each of the mutants, in their order; with ``jobs`` in so many processes, which may die."""
     found: list[Trial] = []
-    for trial in _tried_here(chosen) if jobs == 1 else _tried_in_processes(chosen, jobs):
+    for trial in _tried_here(chosen) if jobs == 1 else tried_in_processes(chosen, jobs, noticed):
         found.append(trial)
         if tell is not None:
             tell(trial)
@@ -67,18 +66,12 @@ def _tried_here(chosen: Sequence[Mutant]) -> Iterator[Trial]:
         logger.setLevel(level)
 
 
-def _tried_in_processes(chosen: Sequence[Mutant], jobs: int) -> Iterator[Trial]:
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        answers = pool.map(_noticed, [mutant.label for mutant in chosen], chunksize=4)
-        for mutant, noticed in zip(chosen, answers, strict=True):
-            yield Trial(mutant, noticed)
-
-
 @cache
 def _by_label() -> dict[str, Mutant]:
     return {mutant.label: mutant for mutant in mutants()}
 
 
-def _noticed(label: str) -> tuple[str, str] | None:
+def noticed(label: str) -> tuple[str, str] | None:
+    """Which check notices the mutant with that label first, and what it says."""
     (trial,) = _tried_here([_by_label()[label]])
     return trial.noticed

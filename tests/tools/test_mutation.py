@@ -184,6 +184,24 @@ def test_a_survivor_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "survived: code: " in result.stdout
 
 
+def test_a_change_whose_process_died_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3, and it is named with its end; it counts neither as noticed nor as equivalent."""
+    _without_control(monkeypatch, [])
+    chosen = sample(mutants(Part.CODE), 4, 1)
+    noticed = [Trial(each, ("lint", "-")) for each in chosen[1:]]
+    told = [Trial(chosen[0], died="its process was killed by SIGKILL"), *noticed]
+    monkeypatch.setattr("holdstate.tools.mutate_command.trials", lambda *_given, **_named: told)
+    given = ("test", "run", "mutate", "--only", "code", "--limit", 4)
+    result = call(*given)
+    assert result.exit_code == 3
+    assert f"died: {chosen[0].label}: its process was killed by SIGKILL" in result.stdout
+    assert "75.00 % of 4 mutants are noticed" in result.stdout
+    document = json.loads(call(*given, "--json").stdout)
+    assert document["died"] == {chosen[0].label: "its process was killed by SIGKILL"}
+    assert document["by_part"]["code"] == {"mutants": 4, "noticed": 3, "equivalent": 0, "survived": 0, "died": 1}
+    assert (document["survivors"], document["trials"][0]["check"]) == ([], None)
+
+
 def test_a_check_that_finds_something_without_any_change_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """No score is told then."""
     _without_control(monkeypatch, ["lint: something"])
