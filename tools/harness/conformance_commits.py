@@ -11,8 +11,7 @@ from attrs import evolve
 from ...runtime.driver import PersistentRuntimeDriver
 from ...runtime.errors import Fenced, StoreError
 from ...runtime.outcomes import Run, RunOutput
-from ...runtime.records import RuntimeRecord
-from ...runtime.store import Claim, Commit, LoadedRuntime, RuntimeStore, Written
+from ...runtime.store import Claim, Commit, LoadedRuntime, Written
 from ...spec.errors import HoldstateError
 from ...spec.vocabulary import RuntimeState
 from .conformance_base import (
@@ -24,7 +23,8 @@ from .conformance_base import (
     run,
 )
 from .faulty_store import DEATHS, Fault, Plan, SimulatedCrash, dying, write_faults
-from .workload import RUNTIME, START, Scribe, content_of, event, opened, outcome_of, progress, prompt, taken, whole
+from .hand_commits import opening, touched, two_runtimes
+from .workload import RUNTIME, Scribe, content_of, event, opened, outcome_of, progress, prompt, taken, whole
 
 _MANY = 1000
 Act = Callable[[PersistentRuntimeDriver, Any], Awaitable[object]]
@@ -37,13 +37,13 @@ class CommitsConformance(ConformanceBase):
 
     def test_group_is_all_or_nothing(self, home: Home) -> None:
         """A group whose last member fails in an unforeseen way leaves nothing of the others (C2, C19)."""
-        run(_two_runtimes(home.store))
+        run(two_runtimes(home.store))
         before = whole(home.store)
 
         def fail(_loaded: LoadedRuntime | None) -> Commit:
             raise ZeroDivisionError
 
-        group: list[Commit | Claim] = [_touched(home.store, "one"), _touched(home.store, "two"), Claim("three", fail)]
+        group: list[Commit | Claim] = [touched(home.store, "one"), touched(home.store, "two"), Claim("three", fail)]
         with pytest.raises(ZeroDivisionError):
             home.store.commit(group)
         assert whole(home.store) == before, "a part of the group was written"
@@ -52,12 +52,12 @@ class CommitsConformance(ConformanceBase):
 
     def test_refused_member_of_a_group_fails_alone(self, home: Home) -> None:
         """A fenced member and one that builds on an old revision are refused, their neighbours are written."""
-        run(_two_runtimes(home.store))
-        good, fenced = _touched(home.store, "one"), _touched(home.store, "two")
+        run(two_runtimes(home.store))
+        good, fenced = touched(home.store, "one"), touched(home.store, "two")
         fenced.epoch -= 1
         fenced.runtime = evolve(fenced.runtime, epoch=fenced.epoch)
         before = content_of(home.store, "two")
-        results = home.store.commit([fenced, good, _touched(home.store, "two", late=1)])
+        results = home.store.commit([fenced, good, touched(home.store, "two", late=1)])
         assert [type(each) for each in results] == [Fenced, Written, StoreError]
         assert content_of(home.store, "two") == before
         written = home.store.load_runtime("one")
@@ -128,9 +128,9 @@ class CommitsConformance(ConformanceBase):
 
     def test_commit_of_an_older_epoch_is_refused_inside_the_store(self, home: Home) -> None:
         """The store itself compares the epoch, whatever the commit says of its revision (C32)."""
-        run(_two_runtimes(home.store))
-        stale = _touched(home.store, "one")
-        home.store.claim("one", _opening("one"))
+        run(two_runtimes(home.store))
+        stale = touched(home.store, "one")
+        home.store.claim("one", opening("one"))
         before = whole(home.store)
         for revision in range(stale.base_revision, stale.base_revision + 3):
             stale.base_revision = revision
@@ -164,12 +164,12 @@ class CommitsConformance(ConformanceBase):
 
     def test_commit_on_an_old_revision_is_refused(self, home: Home) -> None:
         """Two commits on one revision: the second is refused and changes nothing."""
-        run(_two_runtimes(home.store))
-        first, second = _touched(home.store, "one"), _touched(home.store, "one")
+        run(two_runtimes(home.store))
+        first, second = touched(home.store, "one"), touched(home.store, "one")
         assert isinstance(home.store.commit([first])[0], Written)
         before = whole(home.store)
         assert isinstance(home.store.commit([second])[0], StoreError)
-        assert isinstance(home.store.commit([_touched(home.store, "one", runtime_id="none")])[0], HoldstateError)
+        assert isinstance(home.store.commit([touched(home.store, "one", runtime_id="none")])[0], HoldstateError)
         assert whole(home.store) == before
 
     # -- faults at every call -------------------------------------------------------------------------------------
@@ -268,32 +268,3 @@ _ACTS: dict[str, tuple[Callable[[PersistentRuntimeDriver], Awaitable[Any]], Act]
     "complete": (_begun, lambda driver, before: driver.complete_run(*before)),
     "retire": (_accepted, lambda driver, _before: driver.retire()),
 }
-
-
-# -- commits by hand ---------------------------------------------------------------------------------------------------
-
-
-async def _two_runtimes(store: RuntimeStore) -> None:
-    for name in ("one", "two"):
-        driver = await opened(store, name, seed=name)
-        await taken(driver, event(1), prompt(2))
-        await Scribe().work_off(driver)
-        await taken(driver, event(3))
-
-
-def _touched(store: RuntimeStore, name: str, *, late: int = 0, runtime_id: str | None = None) -> Commit:
-    """A commit that changes the runtime record alone; ``late`` makes it build on that many revisions ago."""
-    loaded = store.load_runtime(name)
-    assert loaded is not None
-    base = loaded.record.revision - late
-    runtime = evolve(loaded.record, revision=base + 1, state=RuntimeState.RETIRED, runtime_id=runtime_id or name)
-    return Commit(runtime, loaded.record.epoch, base)
-
-
-def _opening(name: str) -> Callable[[LoadedRuntime | None], Commit]:
-    def settle(loaded: LoadedRuntime | None) -> Commit:
-        record = RuntimeRecord(name, created_at=START) if loaded is None else loaded.record
-        raised = evolve(record, epoch=record.epoch + 1, revision=record.revision + 1)
-        return Commit(raised, raised.epoch, record.revision)
-
-    return settle

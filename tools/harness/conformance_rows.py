@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
 from random import Random
 from typing import ClassVar, Final
 
 import pytest
 from attrs import evolve
 
-from ...runtime.blocks import ImageBlock
 from ...runtime.driver import PersistentRuntimeDriver
 from ...runtime.errors import EventsPruned, StoreError
 from ...runtime.ids import RunId
@@ -22,6 +20,8 @@ from ...spec.vocabulary import AbandonReason, InputKind, InputState
 from ...stores.memory_store import MemoryStore
 from .conformance_base import Capability, ConformanceBase, Home, assert_sound, run
 from .workload import (
+    PIXELS,
+    PIXELS_ID,
     RUNTIME,
     START,
     Scribe,
@@ -44,8 +44,6 @@ Call = tuple[str, int]
 
 HOSTILE_IDS: Final = ("a", "a ", "a/b", "a:b", "A", "../a", "é", "e\u0301", "0", "a" * 255, "\U0001f600")
 HOSTILE_TEXTS: Final = ("", "\x00", "\u2028", "\U0001f600", '"}\n{', "a" * 5000)
-PIXELS: Final = ImageBlock("image/png", data=b"pixels")
-PIXELS_ID: Final = f"sha256:{sha256(b'pixels').hexdigest()}"
 
 
 class RowsConformance(ConformanceBase):

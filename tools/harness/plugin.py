@@ -20,6 +20,8 @@ _SUITES: Final = (
     "conformance_commits",
     "conformance_concurrency",
     "conformance_processes",
+    "conformance_reads",
+    "conformance_refusals",
     "conformance_resume",
     "conformance_rows",
     "store_conformance",

@@ -10,12 +10,20 @@ from __future__ import annotations
 from .conformance_commits import CommitsConformance
 from .conformance_concurrency import ConcurrencyConformance
 from .conformance_processes import ProcessesConformance
+from .conformance_reads import ReadsConformance
+from .conformance_refusals import RefusalsConformance
 from .conformance_resume import ResumeConformance
 from .conformance_rows import RowsConformance
 
 
 class RuntimeStoreConformance(
-    RowsConformance, CommitsConformance, ResumeConformance, ConcurrencyConformance, ProcessesConformance
+    RowsConformance,
+    ReadsConformance,
+    CommitsConformance,
+    RefusalsConformance,
+    ResumeConformance,
+    ConcurrencyConformance,
+    ProcessesConformance,
 ):
     """Subclass it in a test module, under a name that pytest collects.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from random import Random
 from typing import Any, Final, TypeVar, final
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ...runtime.blocks import ImageBlock
 from ...runtime.driver import PersistentRuntimeDriver
 from ...runtime.environment import Environment, RuntimeSettings
 from ...runtime.errors import EventsPruned
@@ -42,6 +44,8 @@ SETTINGS: Final = RuntimeSettings(
     retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, backoff=Backoff(initial_seconds=0.0)), max_batch=2, event_log=True
 )
 PAGE: Final = 1000
+PIXELS: Final = ImageBlock("image/png", data=b"pixels")
+PIXELS_ID: Final = f"sha256:{sha256(b'pixels').hexdigest()}"
 
 
 def world(seed: object = 0) -> Environment:
@@ -86,6 +90,16 @@ def progress(number: int, **header: Any) -> PeerInput:
     return PeerInput.new(f"progress {number}", (), convention, id=input_id(number), timestamp=START, **header)
 
 
+def message(number: int, **header: Any) -> PeerInput:
+    """A message of a peer."""
+    return PeerInput.new(f"message {number}", id=input_id(number), timestamp=START, **header)
+
+
+def pictured(number: int) -> PromptInput:
+    """A prompt with an image, which is kept as a blob."""
+    return evolve(prompt(number), blocks=(PIXELS,))
+
+
 def operation(number: int, **header: Any) -> OperationInput:
     """Consumed when it is accepted."""
     return OperationInput.new("operation", {"n": number}, id=input_id(number), timestamp=START, **header)
@@ -94,9 +108,11 @@ def operation(number: int, **header: Any) -> OperationInput:
 # -- working off -------------------------------------------------------------------------------------------------------
 
 
-async def opened(store: RuntimeStore, runtime_id: str = RUNTIME, *, seed: object = 0) -> PersistentRuntimeDriver:
+async def opened(
+    store: RuntimeStore, runtime_id: str = RUNTIME, *, seed: object = 0, settings: RuntimeSettings = SETTINGS
+) -> PersistentRuntimeDriver:
     """A driver of that runtime."""
-    return await PersistentRuntimeDriver.open(runtime_id, store, settings=SETTINGS, environment=world(seed))
+    return await PersistentRuntimeDriver.open(runtime_id, store, settings=settings, environment=world(seed))
 
 
 async def taken(driver: PersistentRuntimeDriver, *given: Input) -> None:
