@@ -82,8 +82,8 @@ class PutOff:
     cause: StoreError | None = None
 
 
-Verdict = RunOutput | ExecutorFailed | PutOff
-"""What came of a run in the hands of an executor."""
+Verdict = RunOutput | ExecutorFailed | PutOff | None
+"""What came of a run in the hands of an executor; None where it was called off."""
 
 
 @final
@@ -220,9 +220,11 @@ class ControllableExecutor(Executor, Protocol):
 
 
 async def executed(executor: Executor, run: ActiveRun) -> Verdict:
-    """What the executor made of the run. Nothing that it raises gets past here: neither the loop, nor the other
-    runtimes, nor the process end for it.
+    """What the executor made of the run; None where the run was called off before the executor was entered. Nothing
+    that it raises gets past here: neither the loop, nor the other runtimes, nor the process end for it.
     """
+    if run.token.is_cancelled:
+        return None
     try:
         return _output_of(await executor.apply(run))
     except BaseException as error:  # noqa: BLE001 - user code

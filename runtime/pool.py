@@ -189,13 +189,14 @@ class RuntimePool:
 
     async def _opened(self, runtime_id: str) -> OpenRuntime:
         task = self._opening.get(runtime_id)
-        if task is None:
+        if task is None or task.done():  # what it opened is closed again: nobody was there when it ended
             task = self._opening[runtime_id] = self._spawn(self._do_open(runtime_id))
             task.add_done_callback(lambda done: self._opening_ended(runtime_id, done))
         return await asyncio.shield(task)  # a caller who leaves does not stop it for the others
 
     def _opening_ended(self, runtime_id: str, task: asyncio.Task[OpenRuntime]) -> None:
-        del self._opening[runtime_id]
+        if self._opening.get(runtime_id) is task:
+            del self._opening[runtime_id]
         task.cancelled() or task.exception()  # those who still wait are told; if all have left, nobody need be
 
     async def _do_open(self, runtime_id: str) -> OpenRuntime:
@@ -222,6 +223,8 @@ class RuntimePool:
             entry.queue.has_room()
         for listener in self._listeners:
             self._tell(listener, entry.driver.runtime_id, ended)
+        if entry.worker is not None:
+            entry.worker.committed()
         entry.kick()
 
     def _tell(self, listener: EndListener, runtime_id: str, ended: Iterable[InputRecord]) -> None:

@@ -191,30 +191,22 @@ class RuntimeService:
 
     async def stop(self, runtime_id: str) -> EndReport:
         """End the runtime, ahead of its ordinary work: the current run is called off and its inputs are abandoned."""
-        return await self._end(runtime_id, RuntimeControl.STOP, "stopped", PersistentRuntimeDriver.stop)
+        return await self._end(runtime_id, PersistentRuntimeDriver.stop)
 
     async def destroy(self, runtime_id: str) -> EndReport:
         """End the runtime for good, ahead of its ordinary work."""
-        return await self._end(runtime_id, RuntimeControl.STOP, "destroyed", PersistentRuntimeDriver.destroy)
+        return await self._end(runtime_id, PersistentRuntimeDriver.destroy)
 
     async def interrupt(self, runtime_id: str) -> bool:
         """Call the current run off, free of charge; False when there is none."""
         async with self._pool.use(runtime_id) as entry:
             return entry.worker is not None and entry.worker.interrupt("interrupted")
 
-    async def _end(
-        self,
-        runtime_id: str,
-        control: RuntimeControl,
-        reason: str,
-        end: Callable[[PersistentRuntimeDriver], Awaitable[EndReport]],
-    ) -> EndReport:
+    async def _end(self, runtime_id: str, end: Callable[[PersistentRuntimeDriver], Awaitable[EndReport]]) -> EndReport:
+        """Its commit calls the current run off, with the new state of the runtime for a reason."""
         async with self._pool.use(runtime_id) as entry:
-            await self._tell(runtime_id, control)
-            report = await end(entry.driver)
-            if entry.worker is not None:
-                entry.worker.interrupt(reason)
-            return report
+            await self._tell(runtime_id, RuntimeControl.STOP)
+            return await end(entry.driver)
 
     async def _tell(self, runtime_id: str, control: RuntimeControl) -> None:
         """Tell an executor that wants to know; what goes wrong there changes nothing."""

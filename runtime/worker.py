@@ -123,6 +123,14 @@ class RuntimeWorker:
         self._is_called_off = self._is_beginning and self.driver.runtime_state is RuntimeState.RUNNING
         return self._is_called_off
 
+    def committed(self) -> None:
+        """Call the run in hand off where a commit ended it that was not the worker's own: stop, destroy."""
+        if self.active is not None and not self._is_current(self.active):
+            self.active.token.cancel(self.driver.runtime_state)
+
+    def _is_current(self, active: ActiveRun) -> bool:
+        return self.driver.image.runtime.current_run_id == active.run_id
+
     def pause(self) -> None:
         """Begin no further run, ever; the one under way goes on."""
         self._is_paused = True
@@ -196,7 +204,7 @@ class RuntimeWorker:
             self._is_beginning = False
         if active is None:
             return False
-        if self._is_called_off or self._gave_up.is_set():
+        if self._is_called_off or self._gave_up.is_set() or not self._is_current(active):
             await self._commit(partial(self.driver.cancel_run, active.run_id))
             return True
         verdict = await self._apply(active)
@@ -204,7 +212,7 @@ class RuntimeWorker:
         self._hold(verdict)
         return True
 
-    def _hold(self, verdict: Verdict | None) -> None:
+    def _hold(self, verdict: Verdict) -> None:
         """Begin no run for a while, where the executor asked for that or met a failure of the store."""
         cause = verdict.cause if isinstance(verdict, PutOff) else None
         self._store_failures = 0 if cause is None else self._store_failures + 1
@@ -229,8 +237,8 @@ class RuntimeWorker:
             raise
         return ActiveRun(run, self.driver, snapshot)
 
-    async def _apply(self, active: ActiveRun) -> Verdict | None:
-        """Let the executor work; returns what came of it, None where the run was called off."""
+    async def _apply(self, active: ActiveRun) -> Verdict:
+        """Let the executor work; returns what came of it."""
         task = asyncio.create_task(executed(self._executor, active))
         self.active = active
         try:
@@ -257,7 +265,7 @@ class RuntimeWorker:
             task.add_done_callback(self._left_behind.discard)
             self._on_problem("an executor was left behind", ExecutorHangs(self._settings.hang_seconds))
 
-    def _end_of(self, active: ActiveRun, verdict: Verdict | None) -> End:
+    def _end_of(self, active: ActiveRun, verdict: Verdict) -> End:
         """How the run is to end in the store."""
         match verdict:
             case None | PutOff():

@@ -18,6 +18,7 @@ from holdstate.runtime.executor import ActiveRun, Executor
 from holdstate.runtime.handles import InputHandle
 from holdstate.runtime.inputs import (
     ExternalEventInput,
+    FlowStepInput,
     Input,
     PeerInput,
     PeerResponseProgress,
@@ -83,9 +84,14 @@ def progress(text: str, **header: Any) -> PeerInput:
     return PeerInput.new(text, (), PeerResponseProgress("request", ResponsePhase.IN_PROGRESS), **header)
 
 
+def flow_step(text: str, **header: Any) -> FlowStepInput:
+    """A step of a flow."""
+    return FlowStepInput.new("step", text, **header)
+
+
 def said(given: Input) -> str:
     """The word that an input of these tests carries."""
-    for name in ("text", "event_type", "body", "reason"):
+    for name in ("text", "event_type", "body", "instructions", "reason"):
         if hasattr(given, name):
             return str(getattr(given, name))
     return "?"

@@ -23,6 +23,7 @@ from holdstate.runtime.handles import Abandoned, Completed, Ending, WaitFailed
 from holdstate.runtime.ids import InputId
 from holdstate.runtime.inputs import PromptInput
 from holdstate.runtime.outcomes import Accepted, Cancelled, Ended, InFlight, Unknown
+from holdstate.runtime.records import InputRecord
 from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.store import InputFilter
 from holdstate.runtime.worker import RuntimeWorker
@@ -67,9 +68,17 @@ class Desk:
     service: RuntimeService
     store: MemoryStore
     entered: list[str] = field(factory=list)
+    too_early_or_late: list[str] = field(factory=list)
+    """What the store did not show as staged when the executor was entered (C22)."""
 
     async def apply(self, run: ActiveRun) -> None:
         self.entered += [said(each) for each in run.inputs]
+        self.too_early_or_late += [
+            said(each) for each, record in zip(run.inputs, run.records, strict=True) if self.stored(record) != record
+        ]
+
+    def stored(self, record: InputRecord) -> InputRecord | None:
+        return self.store.load_input(RUNTIME, record.input_id)
 
     async def submit(self, word: str) -> type[object]:
         """Bring an input and wait for its end; returns which end."""
@@ -91,6 +100,7 @@ async def desk() -> AsyncIterator[Desk]:
     async with serving(made, ORDERS, store) as made.service:
         await made.service.interrupt(RUNTIME)  # opens it
         yield made
+    assert not made.too_early_or_late
 
 
 def all_orders(scenario: Callable[[], Coroutine[Any, Any, T]]) -> Explored[T]:

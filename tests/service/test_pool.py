@@ -114,6 +114,36 @@ def test_an_opening_that_nobody_waits_for_any_more_can_be_closed_again() -> None
     run(scenario)
 
 
+def test_what_is_closed_as_soon_as_it_is_open_is_opened_anew_for_who_comes_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the end of an opening that its caller left and the news of that end, nobody gets the closed runtime."""
+
+    async def scenario() -> bool:
+        async with serving(None, evolve(SETTINGS, max_open=1)) as service:
+            await service.ingest("another", prompt("kept open", durability=Durability.EPHEMERAL))
+            comers: list[asyncio.Task[bool]] = []
+
+            async def come() -> bool:
+                async with service._pool.use(RUNTIME) as entry:
+                    return service._pool.get(RUNTIME) is entry
+
+            def release(driver: PersistentRuntimeDriver) -> None:
+                release_it(driver)
+                if driver.runtime_id == RUNTIME and not comers:
+                    comers.append(asyncio.create_task(come()))
+
+            release_it = PersistentRuntimeDriver.release
+            monkeypatch.setattr(PersistentRuntimeDriver, "release", release)
+            leaver = asyncio.create_task(service.wake(RUNTIME))
+            await asyncio.sleep(0)
+            leaver.cancel()
+            await takes(1.0)
+            return await comers[0]
+
+    assert run(scenario)
+
+
 def test_an_opening_that_fails_is_told_to_all_who_wait_and_tried_again_by_the_next() -> None:
     """A store that fails once makes no runtime unusable (C35)."""
 
