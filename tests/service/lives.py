@@ -173,6 +173,8 @@ class World(RuleBasedStateMachine):
         assert not list(memory_equals_store(memory, stored, saw_ephemeral=False))
         assert not list(handed_out_run_is_current(actor.handed_out, memory))
         assert image.runtime.current_run_id is None or worker.task is not None, "C24: nobody works on the current run"
+        if worker.active is not None and image.runtime.current_run_id != worker.active.run_id:
+            assert worker.active.token.is_cancelled, "C33: an executor works on for a run that was ended"
         if name in self.promises.offsets:
             assert self.promises.offsets[name] + 1 == image.runtime.counts.events, "C45: not all was published"
         if worker.task is None and worker._timer is None and not worker._is_paused:
