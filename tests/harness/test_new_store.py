@@ -215,6 +215,76 @@ BROKEN: dict[str, tuple[str, str]] = {
         return lambda: results
 """,
     ),
+    "FencedWhilePreparing": (
+        "test_prepared_commit_is_compared_when_it_is_written",
+        """
+    def prepare(self, group):
+        with self.lock:
+            early = {id(each): isinstance(each, Claim) or self.fenced(each) for each in group}
+        write = super().prepare(group)
+
+        def unfenced():
+            known, self.fenced = self.fenced, lambda commit: early.get(id(commit)) and commit
+            try:
+                return write()
+            finally:
+                self.fenced = known
+
+        return unfenced
+""",
+    ),
+    "LossUnnoticed": (
+        "test_rows_that_are_missing_are_told",
+        """
+    def load_runtime(self, runtime_id):
+        try:
+            return super().load_runtime(runtime_id)
+        except StoreCorruption:
+            return None
+""",
+    ),
+    "CommitsUncounted": (
+        "test_group_is_one_transaction_in_the_books",
+        """
+    def member(self, member):
+        self.commits += 1
+        return super().member(member)
+""",
+    ),
+    "OrderOfLetters": (
+        "test_ids_never_share_rows",
+        """
+    def list_runtimes(self, *, after=None, limit=1000):
+        return tuple(sorted(super().list_runtimes(after=after, limit=limit), key=lambda each: each.runtime_id.lower()))
+""",
+    ),
+    "FaultSwallowed": (
+        "test_commit_is_atomic_at_every_inner_write",
+        """
+    def put_result(self, runtime_id, ref, content):
+        try:
+            super().put_result(runtime_id, ref, content)
+        except OSError:
+            self.generation += 0
+""",
+    ),
+    "LandedToldAsRefused": (
+        "test_commit_is_atomic_at_every_inner_write",
+        """
+    def prepare(self, group):
+        write = super().prepare(group)
+
+        def checked():
+            results = write()
+            try:
+                self.change("SELECT 1")
+            except OSError as error:
+                raise StoreError("a look after the commit failed") from error
+            return results
+
+        return checked
+""",
+    ),
     "RefusedLeavesBlobs": (
         "test_refused_member_leaves_no_row_of_any_kind",
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from attrs import evolve
 
-from ...runtime.errors import Fenced, StoreError
+from ...runtime.errors import Fenced, StoreCorruption, StoreError
 from ...runtime.ids import RunId
 from ...runtime.records import RunBoundaryReceipt
 from ...runtime.store import Claim, Commit, InputWrite, LoadedRuntime, ResultRef, RuntimeStore, Written
@@ -79,6 +79,16 @@ class RefusalsConformance(ConformanceBase):
         assert isinstance(result, Fenced)
         assert (result.runtime_id, result.epoch, result.stored_epoch) == ("one", stale.epoch, stale.epoch + 1)
 
+    def test_prepared_commit_is_compared_when_it_is_written(self, home: Home) -> None:
+        """What is written after ``prepare`` and before the call of what it returned counts, revision and epoch (C32)."""
+        run(two_runtimes(home.store))
+        late, fenced = (home.store.prepare([touched(home.store, name)]) for name in ("one", "two"))
+        home.store.commit([touched(home.store, "one")])
+        home.store.claim("two", opening("two"))
+        before = answers_of(home.store)
+        assert [type(each) for each in (*late(), *fenced())] == [StoreError, Fenced]
+        assert answers_of(home.store) == before
+
     # -- rows -----------------------------------------------------------------------------------------------------
 
     def test_id_key_or_order_that_is_taken_is_refused(self, home: Home) -> None:
@@ -136,6 +146,22 @@ class RefusalsConformance(ConformanceBase):
         assert result.applied is False, f"{what} was refused and told as {result.applied}"
         assert answers_of(home.store) == before, f"{what} was refused and left something behind"
 
+    def test_rows_that_are_missing_are_told(self, home: Home) -> None:
+        """An active input or an event that the record counts and that is not there: StoreCorruption, never None (C38)."""
+        run(two_runtimes(home.store))
+        for name, lost in (("one", {"active": 1}), ("two", {"events": 1})):
+            commit = touched(home.store, name)
+            counts = commit.runtime.counts
+            more = {field: getattr(counts, field) + number for field, number in lost.items()}
+            home.store.commit([evolve(commit, runtime=evolve(commit.runtime, counts=evolve(counts, **more)))])
+        with pytest.raises(StoreCorruption):
+            home.store.load_runtime("one")
+        counted = _counted_events(home.store, "two")
+        assert len(home.store.load_events("two", None, counted - 1)) == counted - 1
+        with pytest.raises(StoreCorruption):
+            home.store.load_events("two", counted - 2)
+        assert home.store.verify() != []
+
     # -- groups ---------------------------------------------------------------------------------------------------
 
     def test_members_of_one_runtime_in_a_group_see_each_other_in_their_order(self, home: Home) -> None:
@@ -152,6 +178,15 @@ class RefusalsConformance(ConformanceBase):
         loaded = home.store.load_runtime("one")
         assert loaded is not None
         assert (loaded.record.epoch, loaded.record.revision) == (first.epoch + 1, second.runtime.revision + 1)
+
+    def test_group_is_one_transaction_in_the_books(self, home: Home) -> None:
+        """``stats`` counts a commit for a group, however many members it has, and the rows that it wrote."""
+        run(two_runtimes(home.store))
+        before = home.store.stats()
+        home.store.commit([touched(home.store, "one"), touched(home.store, "two")])
+        after = home.store.stats()
+        assert (after.commits, after.generation) == (before.commits + 1, before.generation)
+        assert after.rows_written >= before.rows_written + 2
 
     def test_refused_member_leaves_no_row_of_any_kind(self, home: Home) -> None:
         """Neither inputs nor receipts, results, snapshot, events or blobs of it (C2, C19)."""
@@ -224,6 +259,12 @@ async def _keyed(store: RuntimeStore) -> None:
     driver = await opened(store, "keyed", seed="keyed")
     await taken(driver, event(1, idempotency_key="key"))
     await Scribe().work_off(driver)
+
+
+def _counted_events(store: RuntimeStore, name: str) -> int:
+    loaded = store.load_runtime(name)
+    assert loaded is not None
+    return loaded.record.counts.events
 
 
 def _a_receipt(store: RuntimeStore, name: str) -> RunBoundaryReceipt:

@@ -42,7 +42,7 @@ from .workload import (
 
 Call = tuple[str, int]
 
-HOSTILE_IDS: Final = ("a", "a ", "a/b", "a:b", "A", "../a", "é", "e\u0301", "0", "a" * 255, "\U0001f600")
+HOSTILE_IDS: Final = ("a", "a ", "a/b", "a:b", "A", "B", "../a", "é", "e\u0301", "0", "a" * 255, "\U0001f600")
 HOSTILE_TEXTS: Final = ("", "\x00", "\u2028", "\U0001f600", '"}\n{', "a" * 5000)
 
 
