@@ -80,7 +80,7 @@ class RefusalsConformance(ConformanceBase):
         assert (result.runtime_id, result.epoch, result.stored_epoch) == ("one", stale.epoch, stale.epoch + 1)
 
     def test_prepared_commit_is_compared_when_it_is_written(self, home: Home) -> None:
-        """What is written after ``prepare`` and before the call of what it returned counts, revision and epoch (C32)."""
+        """What was written between ``prepare`` and the writing counts, revision and epoch (C32)."""
         run(two_runtimes(home.store))
         late, fenced = (home.store.prepare([touched(home.store, name)]) for name in ("one", "two"))
         home.store.commit([touched(home.store, "one")])
@@ -147,7 +147,7 @@ class RefusalsConformance(ConformanceBase):
         assert answers_of(home.store) == before, f"{what} was refused and left something behind"
 
     def test_rows_that_are_missing_are_told(self, home: Home) -> None:
-        """An active input or an event that the record counts and that is not there: StoreCorruption, never None (C38)."""
+        """An active input or an event that the record counts and that is not there is never None (C38)."""
         run(two_runtimes(home.store))
         for name, lost in (("one", {"active": 1}), ("two", {"events": 1})):
             commit = touched(home.store, name)
