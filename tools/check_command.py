@@ -12,15 +12,14 @@ from ..spec.machine import Machine
 from .explorer import Explorer, Graph, Limits, Model, Report, Verdict
 from .explorer_file import resume as resumed
 from .explorer_file import save as saved
-from .explorer_kinds import KINDS
 from .explorer_machine import DEFAULT_IDS, DEFAULT_INTEGERS, MachineModel
 from .explorer_outcomes import DEFAULTS, WholeBounds
 from .explorer_report import as_document, progress_line, told
-from .explorer_rows import NAMES
 from .explorer_whole import Whole
 from .machine_names import BadMachine, named
 from .options import json_option, option
 from .output import ExitCode, note, write_document, write_result
+from .whole_options import whole_options
 
 WHOLE: Final = "whole"
 TOLD_EVERY_SECONDS: Final = 2.0
@@ -43,14 +42,6 @@ _MODEL_PARTS: Final = (
 )
 
 
-def kind_names(text: str) -> tuple[str, ...]:
-    """The type of an option that is a list of kinds with commas between them."""
-    kinds = tuple(each.strip() for each in text.split(",") if each.strip())
-    if not kinds or len(set(kinds)) < len(kinds) or any(kind not in KINDS for kind in kinds):
-        raise click.BadParameter(f"give each once of {', '.join(KINDS)}, with commas between them")
-    return kinds
-
-
 def model_of(name: str, bounds: WholeBounds, integers: int, ids: int, *, symmetry: bool) -> Model[Any]:
     """The whole, a machine, or a model of one's own (``module:NAME``)."""
     if name == WHOLE:
@@ -65,26 +56,9 @@ def model_of(name: str, bounds: WholeBounds, integers: int, ids: int, *, symmetr
     return model
 
 
-_number = click.IntRange(1, NAMES - 2)
-
-
 @click.command()
 @click.argument("what", default=WHOLE)
-@option("--inputs", type=_number, default=DEFAULTS.inputs, help="whole: Inputs that a state speaks of at most.")
-@option("--kinds", type=kind_names, default=",".join(DEFAULTS.kinds), help="whole: What is sent.")
-@option("--openers", type=click.IntRange(1, 3), default=DEFAULTS.openers, help="whole: Drivers at once.")
-@option("--runs", type=_number, help="whole: Runs in all; any number without it.")
-@option("--crashes", type=click.IntRange(0, 200), help="whole: Crashes in all; any number without it.")
-@option("--boundaries", type=_number, default=DEFAULTS.boundaries, help="whole: Checkpoints of a run.")
-@option(
-    "--empty-receipts",
-    type=click.IntRange(0),
-    default=DEFAULTS.empty_receipts,
-    help="whole: Receipts that list nothing.",
-)
-@option("--attempts", type=_number, default=DEFAULTS.max_attempts, help="whole: The cap on failures.")
-@option("--batch", type=_number, default=DEFAULTS.max_batch, help="whole: Inputs of a batch at most.")
-@option("--faults/--no-faults", default=DEFAULTS.faults, help="whole: Commits that fail, and of unknown result.")
+@whole_options
 @option("--backoff/--no-backoff", default=DEFAULTS.backoff, help="whole: What failed waits until time passes.")
 @option("--integers", type=click.IntRange(0, 1000), default=DEFAULT_INTEGERS, help="machine: Integers from 0 to this.")
 @option("--ids", type=click.IntRange(1, 10), default=DEFAULT_IDS, help="machine: Ids and texts, without symmetry.")
@@ -114,7 +88,6 @@ def check(
     integers, ids, symmetry = given.pop("integers"), given.pop("ids"), given["symmetry"]
     if what == WHOLE and not symmetry and given["runs"] is None:
         raise click.UsageError("--no-symmetry never uses the name of a run again: give --runs")
-    given["max_attempts"], given["max_batch"] = given.pop("attempts"), given.pop("batch")
     model = model_of(what, WholeBounds(**given), integers, ids, symmetry=symmetry)
     explorer = Explorer(model, None if resume is None else resumed(resume, model))
     try:

@@ -114,8 +114,10 @@ def _again(row: InputRow, codec: Codec) -> Call:
 
 def _begins(memory: Memory, fresh_run: int) -> Iterator[Call]:
     yield Call("begin_run", partial(calls.begin_run, given=None), begins=True, helps=True)
-    queued = [row for row in memory.inputs if row.state == InputState.QUEUED.value]
-    if memory.runtime.run is None and len(queued) > 1:
+    run = memory.runtime.run
+    waiting = {InputState.QUEUED.value} if run is None else {InputState.QUEUED.value, _STAGED}
+    queued = [row for row in memory.inputs if row.state in waiting]
+    if (run is None or run != memory.held) and len(queued) > 1:  # one that nobody holds is called off before
         for row in queued:
             yield Call(
                 f"begin_run of input {row.number} alone", partial(_begin_alone, row.number, fresh_run), begins=True

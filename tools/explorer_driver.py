@@ -24,18 +24,20 @@ from ..runtime.outcomes import Accepted
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.store import Claim, Commit, LoadedRuntime, ResultRef
 from ..runtime.turn import Member, Turn
-from ..spec.errors import HoldstateError
+from ..spec.errors import HoldstateError, TransitionRefused
+from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.invariants import check_image
 from ..spec.relations import handed_out_run_is_current
 from ..spec.step_properties import check_step
 from ..spec.views import View
-from ..spec.vocabulary import CommandName, InputState, Lane
+from ..spec.vocabulary import CommandName, InputState, Lane, RuntimeState
 from ..stores.memory_tables import Tables
 from .explorer_calls import Call
 from .explorer_codec import GENERATION, Codec
 from .explorer_kinds import INPUT_NUMBERS, NOW, RUN_NUMBERS, RUNTIME, key_of
 from .explorer_rows import NAMES, Doubt, Memory
 
+_LIVE = frozenset(RuntimeState) - {RuntimeState.STOPPED, RuntimeState.DESTROYED}
 _STAGES = frozenset({CommandName.BEGIN_RUN, CommandName.STAGE_MORE})
 
 
@@ -164,12 +166,24 @@ class WatchedTurn:
 
     def step(self, command: Command) -> object:
         before = _view(self.actor.image)
-        outcome = self._turn.step(command)
+        try:
+            outcome = self._turn.step(command)
+        except TransitionRefused as refused:
+            self.problems += _misfits(command, before, refused)
+            raise
         after = _view(self.actor.image)
         self.problems += check_image(after, at_rest=False)
         if outcome or command.name not in _STAGES:  # with nothing to stage there was no step
             self.problems += check_step(before, command.name, after)
         return outcome
+
+
+def _misfits(command: Command, before: View, refused: TransitionRefused) -> Iterator[str]:
+    """Refusals that say that tables do not fit each other, whatever was asked."""
+    if refused.machine == INPUT_LIFECYCLE.name:  # an input in another state is selected by no rule
+        yield f"tables_fit: {command.name}: {refused}"
+    elif command.name is CommandName.DESTROY or (command.name is CommandName.STOP and before.runtime.state in _LIVE):
+        yield f"command_ends_in_its_state: {command.name}: {refused}"
 
 
 @final

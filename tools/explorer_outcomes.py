@@ -13,11 +13,12 @@ from typing import Final, NamedTuple, cast, final
 from attrs import frozen
 
 from ..runtime.environment import RuntimeSettings
+from ..spec.errors import HoldstateError
 from .explorer_calls import Call, calls_of, input_calls, receipt_calls
 from .explorer_codec import Codec
 from .explorer_driver import Decided, DriverSteps, KnownReader, Looked
 from .explorer_kinds import KINDS
-from .explorer_parts import Parts, disk_facts, memory_facts
+from .explorer_parts import NOTHING, Parts, disk_facts, memory_facts
 from .explorer_rows import Disk, InputRow, Memory, ReceiptRow
 from .explorer_store import StoreSteps
 
@@ -130,12 +131,17 @@ class Outcomes:
         """What is stored and what the driver has once somebody opened the runtime, and what is wrong with that."""
         found = self._opened.get(disk)
         if found is None:
-            stored = self.disks.rows[disk]
-            commit, decided = self._drivers.open(self._store.tables(stored))
-            landed = self._store.land(stored, commit, decided.image, is_decided=True)
-            problems = (*decided.problems, *landed.problems)
-            found = self._opened[disk] = self.disks.number(landed.disk), self.memories.number(decided.after), problems
+            found = self._opened[disk] = self._open(disk)
         return found
+
+    def _open(self, disk: int) -> tuple[int, int, tuple[str, ...]]:
+        stored = self.disks.rows[disk]
+        try:
+            commit, decided = self._drivers.open(self._store.tables(stored))
+        except HoldstateError as error:
+            return disk, NOTHING, (f"stored_state_is_resumable: nobody can open the runtime: {error}",)
+        landed = self._store.land(stored, commit, decided.image, is_decided=True)
+        return self.disks.number(landed.disk), self.memories.number(decided.after), decided.problems + landed.problems
 
     def cared_for(self, memory: int, fresh: int) -> int:
         """What a driver has when it is called, once it knows what became of a commit in doubt; see ``DriverSteps``."""

@@ -11,7 +11,7 @@ from .explorer import Move, Progress
 from .explorer_kinds import explored_settings
 from .explorer_outcomes import DEFAULTS, FATES, Fate, Landing, Outcome, Outcomes, WholeBounds
 from .explorer_parts import NOTHING, Parted, States
-from .explorer_rows import as_json, disk_from, memory_from
+from .explorer_rows import Disk, Memory, as_json, disk_from, memory_from
 
 
 @final
@@ -60,6 +60,20 @@ class Whole:
         parted = self._states.unpack(state)
         drivers = [as_json(self._memories.rows[memory]) for memory in parted.drivers]
         return {"store": as_json(self._disks.rows[parted.disk]), "drivers": drivers}
+
+    def parted(self, state: int) -> Parted:
+        """The parts of ``state``, by number."""
+        return self._states.unpack(state)
+
+    def disk(self, number: int) -> Disk | None:
+        """What is stored."""
+        return self._disks.rows[number]
+
+    def memory(self, number: int) -> Memory:
+        """What the driver has."""
+        row = self._memories.rows[number]
+        assert row is not None, "a driver that is gone is no part of a state"
+        return row
 
     # -- moves -----------------------------------------------------------------------------------------------------
 

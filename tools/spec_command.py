@@ -14,6 +14,7 @@ from ..spec.machine import Machine, Transition
 from ..spec.relations import RELATIONS
 from ..spec.step_properties import STEP_PROPERTIES
 from .check_command import check
+from .compare_command import compare
 from .export_command import export
 from .machine_names import MACHINES, machine_of
 from .options import json_option
@@ -31,6 +32,7 @@ def spec() -> None:
 
 
 spec.add_command(check)
+spec.add_command(compare)
 spec.add_command(export)
 
 

@@ -29,7 +29,7 @@ E = TypeVar("E", bound=StrEnum)
 WIDTH: Final = 120
 MODULE: Final = "tables"
 
-_INPUT_STAMPS: Final = {"kind": "None"}
+_INPUT_STAMPS: Final = {"kind": "None", "key": "None"}
 _RUNTIME_STAMPS: Final = {"contributors": "<<>>", "boundary_count": "0", "shared_run": "FALSE", "next_order": "1"}
 
 
@@ -133,6 +133,7 @@ def _kinds(tables: ModelTables) -> Iterator[str]:
             "replaces": has_scope and decision.queue_mode in {QueueMode.COALESCE, QueueMode.SUPERSEDE},
             "coalesces": decision.queue_mode is QueueMode.COALESCE,
             "consumes_on_accept": decision.consumes_on_accept,
+            "has_key": given.header.idempotency_key is not None,
             "is_ephemeral": given.header.durability is Durability.EPHEMERAL,
         }
         yield f"    {'CASE' if number == 0 else '  []'} name = {tla_value(name)} ->"

@@ -5,18 +5,17 @@ Each configuration looks at something else: every kind of input, two inputs that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Final, final
 
 from attrs import frozen
 
 from ..spec.tla import tla_set
-from ..spec.vocabulary import CommandName, RuntimeState
-from .explorer_kinds import KINDS
+from ..spec.vocabulary import CommandName
+from .explorer_outcomes import WholeBounds
 from .tla_tables import MODULE, ModelTables, tables_module
-from .tla_values import frozen_value
 
 WHOLE: Final = "whole"
 
@@ -34,49 +33,53 @@ INVARIANTS: Final = (
     "one_boundary_per_input",
     "successor_exists",
     "stored_state_is_resumable",
-    "acked_is_durable",
+    "one_input_per_key",
+    "index_equals_rows",
+    "counts_equal_rows",
     "memory_equals_store",
+    "handed_out_run_is_current",
     "command_ends_in_its_state",
     "tables_fit",
 )
 """What TLC checks in every state; all but the last are names of ``spec/``."""
 
 STEP_PROPERTIES: Final = (
+    "acked_is_durable",
     "terminal_inputs_are_frozen",
     "attempts_never_fall",
+    "batch_is_a_prefix",
+    "epoch_never_falls",
     "retired_is_sticky",
     "run_end_returns_where_it_began",
 )
-"""What TLC checks of every step, under names of ``spec/``."""
+"""What TLC checks of every step, under names of ``spec/`` too."""
 
+PROJECTION: Final = "Projection"
 LIVENESS: Final = "every_input_ends"
 
 _ALL_COMMANDS: Final = tuple(command for command in CommandName if command is not CommandName.OPEN)
 _C: Final = CommandName
 
 
+FATES: Final = ("done", "caller gone", "crash before", "crash after")
+FAULTS: Final = ("refused", "unknown, landed", "unknown, lost", "doubt, landed", "doubt, lost")
+
+
 @final
 @frozen(kw_only=True)
 class WholeConfiguration:
-    """One configuration: see the constants of ``whole.tla``. ``is_fair``: for the liveness property, under fairness."""
+    """One configuration: see the constants of ``whole.tla``. ``faults`` is how many commits go wrong without a crash,
+    a caller who is gone included; None: any number of those that the bounds allow. ``is_fair``: for the liveness
+    property, under fairness.
+    """
 
     about: str
-    kinds: tuple[str, ...] = tuple(KINDS)
+    bounds: WholeBounds
     commands: tuple[CommandName, ...] = _ALL_COMMANDS
-    fates: tuple[str, ...] = ("done", "crash before", "crash after")
-    drivers: int = 1
-    inputs: int = 1
-    runs: int = 1
-    crashes: int = 1
-    boundaries: int = 1
-    empty_receipts: int = 0
-    stagings: int = 2
-    max_attempts: int = 2
-    max_batch: int = 2
+    faults: int | None = None
     is_fair: bool = False
 
 
-_IN_DOUBT: Final = ("doubt, landed", "doubt, lost")
 _FAIR_COMMANDS: Final = (
     *(_C.ACCEPT, _C.BEGIN_RUN, _C.BOUNDARY_APPLIED, _C.RUN_COMPLETED, _C.RUN_FAILED),
     *(_C.CANCEL, _C.RETIRE, _C.STOP, _C.RECYCLE, _C.RECOVER),
@@ -84,28 +87,34 @@ _FAIR_COMMANDS: Final = (
 
 CONFIGURATIONS: Final[Mapping[str, WholeConfiguration]] = MappingProxyType(
     {
-        "whole_kinds": WholeConfiguration(about="One input of every kind, two runs.", runs=2),
+        "whole_kinds": WholeConfiguration(
+            about="One input of every kind, every fault.", bounds=WholeBounds(runs=1, crashes=1)
+        ),
         "whole_pairs": WholeConfiguration(
-            about="Two inputs that meet in a run or in a scope.", kinds=("event", "progress"), inputs=2
+            about="Two inputs that meet in a run or in a scope.",
+            bounds=WholeBounds(kinds=("event", "progress"), inputs=2, runs=1, crashes=1, faults=False),
         ),
         "whole_fencing": WholeConfiguration(
-            about="Two drivers, and commits of which nobody knows whether they landed.",
-            kinds=("event",),
-            drivers=2,
-            fates=("done", "crash before", "crash after", *_IN_DOUBT),
+            about="Two drivers, every fault.",
+            bounds=WholeBounds(kinds=("event",), openers=2, runs=1, crashes=0),
         ),
         "whole_liveness": WholeConfiguration(
-            about="Two inputs, as many runs as they can take: every durable input ends.",
-            kinds=("event",),
+            about="Two inputs, as many runs as they can take, a crash: every durable input ends.",
+            bounds=WholeBounds(kinds=("event",), inputs=2, runs=5, crashes=1, faults=False),
             commands=_FAIR_COMMANDS,
-            fates=("done", "crash before", "crash after", *_IN_DOUBT),
-            inputs=2,
-            runs=5,
+            faults=0,
+            is_fair=True,
+        ),
+        "whole_liveness_faults": WholeConfiguration(
+            about="One input, as many runs as it can take, a crash and two faults: it ends.",
+            bounds=WholeBounds(kinds=("event",), runs=5, crashes=1),
+            commands=_FAIR_COMMANDS,
+            faults=2,
             is_fair=True,
         ),
     }
 )
-"""What CI runs, by the name of the .cfg."""
+"""What CI runs, by the name of the .cfg. Those without fairness find as many states as the explorer."""
 
 
 def whole_files(tables: ModelTables | None = None) -> dict[str, str]:
@@ -121,58 +130,28 @@ def whole_module() -> str:
 
 def configuration(bounds: WholeConfiguration) -> str:
     """The .cfg with these bounds."""
+    limits = bounds.bounds
     constants = {
         "None": "None",
         "Refused": "Refused",
-        "Drivers": f"{{{', '.join(f'd{number + 1}' for number in range(bounds.drivers))}}}",
-        "Kinds": tla_set(bounds.kinds),
+        "Drivers": f"{{{', '.join(f'd{number + 1}' for number in range(limits.openers))}}}",
+        "Kinds": tla_set(limits.kinds),
         "Commands": tla_set(bounds.commands),
-        "Fates": tla_set(bounds.fates),
-        "Inputs": bounds.inputs,
-        "Runs": bounds.runs,
-        "Crashes": bounds.crashes,
-        "Boundaries": bounds.boundaries,
-        "EmptyReceipts": bounds.empty_receipts,
-        "Stagings": bounds.stagings,
-        "MaxAttempts": bounds.max_attempts,
-        "MaxBatch": bounds.max_batch,
+        "Fates": tla_set((*FATES, *FAULTS) if limits.faults else FATES),
+        "Inputs": limits.inputs,
+        "Runs": limits.runs,
+        "Crashes": limits.crashes,
+        "Faults": bounds.faults,
+        "Revisions": 2 if bounds.is_fair else None,
+        "Boundaries": limits.boundaries,
+        "EmptyReceipts": limits.empty_receipts,
+        "MaxAttempts": limits.max_attempts,
+        "MaxBatch": limits.max_batch,
     }
-    checked = ["SPECIFICATION Spec", "CONSTRAINT InBounds"]
+    checked = ["SPECIFICATION Spec", f"VIEW {PROJECTION}"]
     checked += [f"INVARIANT {name}" for name in INVARIANTS]
     checked += [f"PROPERTY {name}" for name in STEP_PROPERTIES]
-    if bounds.is_fair:  # a state beyond a constraint would be an end that nobody promised
+    if bounds.is_fair:  # what the projection leaves out would be missing from the cycles that liveness is about
         checked = ["SPECIFICATION FairSpec", f"PROPERTY {LIVENESS}"]
     given = [f"    {name} = {value}" for name, value in constants.items()]
     return "\n".join((f"\\* {bounds.about}", *checked, "CONSTANTS", *given, ""))
-
-
-# -- the projection over which explorations are compared ---------------------------------------------------------------
-
-_LEFT_OUT: Final = frozenset({"attempt_count", "error"})
-
-
-def projection(store: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """What a value of ``store`` says of the runtime, its inputs and receipts, without how often an input was staged and
-    the texts of errors; None for a store in which nobody opened the runtime.
-
-    It is (runtime, inputs, receipts) as sorted pairs of names and values, so that it can be a member of a set.
-    """
-    if store["rt"]["state"] == RuntimeState.INITIALIZING:
-        return None
-    rows = {
-        number: {name: value for name, value in row.items() if name not in _LEFT_OUT}
-        for number, row in numbered(store["in"]).items()
-    }
-    return frozen_value(store["rt"]), frozen_value(rows), store["receipts"]
-
-
-def stored_states(values: Iterable[Mapping[str, Any]]) -> frozenset[tuple[Any, ...] | None]:
-    """The distinct projections of the values of ``store``."""
-    return frozenset(projection(value) for value in values)
-
-
-def numbered(function: Any) -> dict[int, Any]:
-    """A function over numbers as a dict, also where TLC prints it as a tuple."""
-    if isinstance(function, tuple):
-        return {number + 1: value for number, value in enumerate(function)}
-    return dict(function)

@@ -25,6 +25,8 @@ from .tla_values import read_state, read_value
 JAR_VARIABLE: Final = "HOLDSTATE_TLC_JAR"
 DEADLINE_SECONDS: Final = 900.0
 HEAP: Final = "-Xmx2g"
+JVM: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""One thread collects, and the quick compiler alone is at work: most runs end before the other one has paid off."""
 
 _COUNTS: Final = re.compile(
     r"^(\d+) states generated, (\d+) distinct states found, (\d+) states left on queue", re.MULTILINE
@@ -144,7 +146,7 @@ def run_tlc(
     jar, java = find_jar(), find_java()
     with TemporaryDirectory(prefix="holdstate-tlc-") as scratch:
         dump = Path(scratch) / "graph.dot"
-        command = [java, HEAP, "-XX:+UseSerialGC", f"-Djava.io.tmpdir={scratch}", "-cp", str(jar), "tlc2.TLC"]
+        command = [java, HEAP, *JVM, f"-Djava.io.tmpdir={scratch}", "-cp", str(jar), "tlc2.TLC"]
         command += ["-deadlock", "-nowarning", "-workers", "1", "-fp", "0", "-seed", "0", "-metadir", scratch]
         command += ["-dump", "dot,actionlabels", str(dump)] if with_graph or values_of else []
         command += ["-config", f"{config or module}.cfg", f"{module}.tla"]

@@ -7,17 +7,12 @@
    the two machines make of that, and what the policy stamps on an input comes from the module tables, which is generated.
 
    An input is its number, which is also its place in its lane: order keys are given out in this order and never change.
-   A run is its number too. Of epochs only who has the newest one is kept (holder), of revisions only whether a commit in
-   doubt landed, as reading them back would tell. Left out: idempotency keys (a retry that is recognised changes nothing,
-   and is no step here), backoff (time that passes), payloads, results, snapshots, events, histories, and the counts and
-   indexes of the store.
+   A run is its number too. Left out: backoff (time that passes), payloads, results, snapshots, events, histories.
 
-   To compare with another exploration of the same runtime, count the distinct values of
-       Projection == store
-   over all states: the runtime record (state, run, where it returns to, contributors, boundaries, whether the run is or was
-   shared, the next order key), the stored inputs with the fields of their machine, and the receipts. Leave attempt_count
-   and error out where the other one does, and count a store that nobody has opened (initializing) as one. The projection
-   does not speak of drivers, so it does not matter how many there are and what they remember.
+   To compare with another exploration of the same runtime, count the distinct values of Projection (near the end): it
+   leaves out what nothing decides by, how often an input was staged and the texts of errors, what follows from the rest,
+   the key index and the counts, and what callers were told; of epochs and revisions it keeps how they compare. TLC counts
+   these values where a configuration says VIEW Projection.
 *)
 EXTENDS tables, Naturals, FiniteSets, Sequences, TLC
 
@@ -28,33 +23,40 @@ CONSTANTS
     Fates,         \* what can become of a commit, a subset of AllFates
     Inputs,        \* how many inputs are admitted
     Runs,          \* how many runs are begun
-    Crashes,       \* how many crashes and commits in doubt there are
+    Crashes,       \* how many crashes there are; None: any number
+    Faults,        \* how many commits go wrong otherwise; None: any number
+    Revisions,     \* after how many the count of revisions starts over; None: never. Two are enough to tell them apart
     Boundaries,    \* after how many a run takes no further checkpoint
     EmptyReceipts, \* how many receipts list nothing
-    Stagings,      \* how often an input is staged, as far as this is followed
     MaxAttempts,   \* the cap on failures
     MaxBatch       \* how many inputs a run takes at most
 
 VARIABLES
-    store,   \* what is stored: the runtime record, the inputs, the receipts
-    holder,  \* the driver whose epoch is the newest one; None when it is gone
-    memory,  \* what each driver has: the runtime record, the active inputs, and a commit in doubt; None: it is not open
+    store,   \* what is stored: epoch, revision, the runtime record, the inputs, the receipts, the key index, the counts
+    memory,  \* what each driver has: epoch, revision, the runtime record, the active inputs, the run that an executor
+             \* holds, whether it has to read the store before anything else (behind), a commit in doubt; None: not open
     acked,   \* the stored inputs whose callers were told so
     runs,    \* how many runs were begun, or tried to
-    crashes, \* how many crashes and doubts there were
+    crashes, \* how many crashes there were, where they are counted
+    faults,  \* how many commits went wrong otherwise, where they are counted
     misfit   \* a command that the runtime takes and one of its inputs refuses; None where the tables fit
 
-vars == <<store, holder, memory, acked, runs, crashes, misfit>>
+vars == <<store, memory, acked, runs, crashes, faults, misfit>>
 
 AllFates ==
-    {"done",          \* it landed, and the caller is told
-     "refused",       \* the disk refused it, and the caller is told
-     "crash before",  \* nobody is told
-     "crash after",   \* it landed, and nobody is told
-     "doubt, landed", \* the store cannot be read: nobody knows
-     "doubt, lost"}   \* the same
-Landing == {"done", "crash after", "doubt, landed"}
+    {"done",            \* it landed, and the caller is told
+     "caller gone",     \* it landed, and nobody is there to take the run that it began
+     "refused",         \* the disk refused it, and the caller is told
+     "crash before",    \* nobody is told
+     "crash after",     \* it landed, and nobody is told
+     "unknown, landed", \* the result is unknown; the store is read again at once, and the caller is told
+     "unknown, lost",   \* the same
+     "doubt, landed",   \* the result is unknown and the store cannot be read: nobody knows
+     "doubt, lost"}     \* the same
+Told == {"done", "unknown, landed"}
+Landing == Told \cup {"caller gone", "crash after", "doubt, landed"}
 Crashing == {"crash before", "crash after"}
+Doubtful == {"doubt, landed", "doubt, lost"}
 
 ASSUME Kinds \subseteq AllKinds /\ Fates \subseteq AllFates
 
@@ -120,12 +122,12 @@ After(img, change) == [rt |-> change.rt, in |-> Where(change.in @@ img.in, IsAct
 Given(img, numbers, Gets(_, _), p) == [n \in numbers |-> Gets(img.in[n], p)]
 Nothing == [n \in {} |-> n]
 
-AcceptChange(img, kind) ==
+AcceptChange(img, kind, key) ==
     LET n == img.rt.next_order
         stamp == Kind(kind)
         p == [Facts EXCEPT !.by = n, !.into = n, !.coalesces = stamp.coalesces,
                            !.consumes_on_accept = stamp.consumes_on_accept]
-        new == AcceptNew([InputInitial EXCEPT !.kind = kind], p)
+        new == AcceptNew([InputInitial EXCEPT !.kind = kind, !.key = key], p)
         old == IF stamp.replaces THEN InScope(img, kind) ELSE {}
     IN IF ~AcceptNeeds(img.rt, p) THEN Refused
        ELSE Change(img, [AcceptRuntime(img.rt, p) EXCEPT !.next_order = n + 1],
@@ -242,66 +244,113 @@ AtRest(state) == IF state = "attached" THEN "idle" ELSE state
 StoredRuntime(rt) == [rt EXCEPT !.state = AtRest(@), !.pre_run_state = AtRest(@)]
 IsDurable(r) == ~Stamp(r).is_ephemeral
 
+Following(revision) == IF Revisions = None THEN revision + 1 ELSE (revision + 1) % Revisions
+
+\* Rows change, indexes and counts are kept up: nothing is counted anew.
 Written(change) ==
-    [rt |-> StoredRuntime(change.rt), in |-> Where(change.in, IsDurable) @@ store.in,
-     receipts |-> store.receipts \cup change.receipts]
+    LET rows == Where(change.in, IsDurable)
+        new == DOMAIN rows \ DOMAIN store.in
+        ended == {n \in DOMAIN rows : ~IsActive(rows[n])}
+        keyed == {n \in new : rows[n].key # None}
+    IN [store EXCEPT !.revision = Following(@),
+                     !.rt = StoredRuntime(change.rt),
+                     !.in = rows @@ @,
+                     !.receipts = @ \cup change.receipts,
+                     !.keys = [key \in {rows[n].key : n \in keyed} |-> CHOOSE n \in keyed : rows[n].key = key] @@ @,
+                     !.counts = [active |-> @.active + Cardinality(new) - Cardinality(ended),
+                                 ended |-> @.ended + Cardinality(ended),
+                                 keys |-> @.keys + Cardinality(keyed),
+                                 receipts |-> @.receipts + Cardinality(change.receipts)]]
 
 Loaded == [rt |-> store.rt, in |-> Where(store.in, IsActive)]
 Image(d) == [rt |-> memory[d].rt, in |-> memory[d].in]
-With(img, doubt) == [rt |-> img.rt, in |-> img.in, doubt |-> doubt]
-IsReady(d) == memory[d] # None /\ memory[d].doubt = None
+IsFenced(d) == memory[d].epoch < store.epoch
+IsReady(d) == memory[d] # None /\ memory[d].doubt = None /\ ~memory[d].behind
 
-\* What ends a call: a commit, and what becomes of it.
-Commit(d, change, admits) ==
-    IF holder # d
-    THEN /\ memory' = [memory EXCEPT ![d] = None] \* fenced: it is finished
-         /\ UNCHANGED <<store, holder, acked, crashes>>
+With(d, img, held) == [memory[d] EXCEPT !.rt = img.rt, !.in = img.in, !.held = held]
+StillHeld(d, rt) == IF memory[d].held = rt.current_run_id THEN memory[d].held ELSE None
+
+IsCounted(bound, counter) == bound # None => counter < bound
+Counted(bound, counter) == IF bound = None THEN counter ELSE counter + 1
+
+\* A run that nobody was handed is called off by the next command, whichever it is, in the same commit.
+IsOrphaned(d) == memory[d].rt.current_run_id \notin {None, memory[d].held}
+CareChange(d) == CancelRunChange(Image(d))
+CareFails(d) == IsOrphaned(d) /\ (CareChange(d) = Refused \/ IsMisfit(CareChange(d)))
+Cared(d) == IF IsOrphaned(d) /\ ~CareFails(d) THEN After(Image(d), CareChange(d)) ELSE Image(d)
+Joined(d, change) ==
+    IF IsOrphaned(d)
+    THEN [change EXCEPT !.in = @ @@ CareChange(d).in, !.receipts = @ \cup CareChange(d).receipts]
+    ELSE change
+
+\* What ends a call: a commit, and what becomes of it. The store compares epochs before it takes anything. "takes" is what
+\* the caller takes from it: no run, the run that it begins, or a run that is called off again if the caller is gone.
+Commit(d, change, admits, takes) ==
+    IF IsFenced(d)
+    THEN /\ memory' = [memory EXCEPT ![d] = None] \* it is finished
+         /\ UNCHANGED <<store, acked, crashes, faults>>
     ELSE \E fate \in Fates :
-         LET after == After(Image(d), change) IN
-         /\ fate \notin {"done", "refused"} => crashes < Crashes
-         /\ crashes' = IF fate \in {"done", "refused"} THEN crashes ELSE crashes + 1
+         LET after == After(Image(d), change)
+             landed == [With(d, after, IF takes = "nothing" \/ fate = "caller gone" THEN StillHeld(d, after.rt)
+                                       ELSE after.rt.current_run_id) EXCEPT !.revision = Following(@)]
+         IN
+         /\ fate = "caller gone" => takes = "a run or nothing"
+         /\ fate \in Crashing => IsCounted(Crashes, crashes)
+         /\ fate \notin Crashing \cup {"done"} => IsCounted(Faults, faults)
+         /\ crashes' = IF fate \in Crashing THEN Counted(Crashes, crashes) ELSE crashes
+         /\ faults' = IF fate \in Crashing \cup {"done"} THEN faults ELSE Counted(Faults, faults)
          /\ store' = IF fate \in Landing THEN Written(change) ELSE store
-         /\ holder' = IF fate \in Crashing THEN None ELSE holder
-         /\ acked' = IF fate = "done" THEN acked \cup admits ELSE acked
+         /\ acked' = IF fate \in Told THEN acked \cup admits ELSE acked
          /\ memory' = [memory EXCEPT ![d] =
-                CASE fate = "done" -> With(after, None)
+                CASE fate \in {"done", "caller gone"} -> landed
                   [] fate = "refused" -> @
                   [] fate \in Crashing -> None
-                  [] OTHER -> With(Image(d), [landed |-> fate \in Landing, after |-> after, admits |-> admits])]
+                  [] fate = "unknown, landed" -> [landed EXCEPT !.behind = TRUE]
+                  [] fate = "unknown, lost" -> [@ EXCEPT !.behind = TRUE]
+                  [] fate \in Doubtful ->
+                         [@ EXCEPT !.doubt = [revision |-> Following(memory[d].revision), rt |-> after.rt, in |-> after.in]]]
 
 \* A command that is stored commits; another one changes memory alone.
-Do(d, name, change, isStored, admits) ==
+Do(d, name, change, isStored, admits, takes) ==
     /\ name \in Commands
-    /\ IsReady(d)
     /\ change # Refused
-    /\ IF IsMisfit(change)
-       THEN misfit' = name /\ UNCHANGED <<store, holder, memory, acked, crashes>>
+    /\ IF CareFails(d) \/ IsMisfit(change)
+       THEN misfit' = name /\ UNCHANGED <<store, memory, acked, crashes, faults>>
        ELSE /\ UNCHANGED misfit
-            /\ IF isStored THEN Commit(d, change, admits)
-               ELSE /\ memory' = [memory EXCEPT ![d] = With(After(Image(d), change), None)]
-                    /\ UNCHANGED <<store, holder, acked, crashes>>
+            /\ IF isStored \/ IsOrphaned(d) THEN Commit(d, Joined(d, change), admits, takes)
+               ELSE LET img == After(Image(d), change) IN
+                    /\ memory' = [memory EXCEPT ![d] = With(d, img, StillHeld(d, img.rt))]
+                    /\ UNCHANGED <<store, acked, crashes, faults>>
+
+Simply(d, name, change, isStored) == Do(d, name, change, isStored, {}, "nothing") /\ UNCHANGED runs
 
 IsSeen(change) == \E n \in DOMAIN change.in : change.in[n] # Refused /\ IsDurable(change.in[n])
-IsNews(d, change) == IsSeen(change) \/ StoredRuntime(change.rt) # StoredRuntime(memory[d].rt)
+IsNews(img, change) == IsSeen(change) \/ StoredRuntime(change.rt) # StoredRuntime(img.rt)
+
+\* A caller who comes again with a key finds the input that has it, active or ended, and nothing changes.
+IsIndexed(key) == key \in DOMAIN store.keys
+KeysFor(n) == {n} \cup {key \in {store.in[m].key : m \in DOMAIN store.in} \ {None} : ~IsIndexed(key)}
 
 Accept(d) ==
-    \E kind \in Kinds :
-        LET n == memory[d].rt.next_order
-            change == AcceptChange(Image(d), kind)
-        IN /\ IsReady(d)
-           /\ n <= Inputs
-           /\ Do(d, "accept", change, AcceptCommits /\ IsSeen(change), IF Kind(kind).is_ephemeral THEN {} ELSE {n})
-           /\ UNCHANGED runs
+    /\ IsReady(d)
+    /\ \E kind \in Kinds : \E key \in IF Kind(kind).has_key THEN KeysFor(memory[d].rt.next_order) ELSE {None} :
+           LET n == memory[d].rt.next_order
+               change == AcceptChange(Cared(d), kind, key)
+           IN /\ n <= Inputs
+              /\ Kind(kind).is_ephemeral => ~IsFenced(d) \* what a fenced driver keeps to itself is not followed
+              /\ Do(d, "accept", change, AcceptCommits /\ IsSeen(change), IF Kind(kind).is_ephemeral THEN {} ELSE {n},
+                    "nothing")
+    /\ UNCHANGED runs
 
 BeginRun(d) ==
     /\ IsReady(d)
     /\ runs < Runs
-    /\ \E batch \in Batches(Image(d)) :
-           LET change == BeginRunChange(Image(d), runs, batch) IN
-           Do(d, "begin_run", change, BeginRunCommits, {})
+    /\ LET batches == Batches(Cared(d)) IN
+       \E batch \in batches :
+           LET change == BeginRunChange(Cared(d), runs, batch)
+               isWhole == \A other \in batches : Len(other) <= Len(batch)
+           IN Do(d, "begin_run", change, BeginRunCommits, {}, IF isWhole THEN "a run or nothing" ELSE "a run")
     /\ runs' = runs + 1
-
-Simply(d, name, change, isStored) == Do(d, name, change, isStored, {}) /\ UNCHANGED runs
 
 IsWithinReceipts(change) ==
     LET listing == {receipt \in store.receipts \cup change.receipts : receipt.inputs \o receipt.ephemeral = <<>>} IN
@@ -309,117 +358,142 @@ IsWithinReceipts(change) ==
 
 StageMore(d) ==
     /\ IsReady(d)
-    /\ \E batch \in MoreBatches(Image(d)) :
-           Simply(d, "stage_more", StageMoreChange(Image(d), batch), StageMoreCommits)
+    /\ \E batch \in MoreBatches(Cared(d)) :
+           Simply(d, "stage_more", StageMoreChange(Cared(d), batch), StageMoreCommits)
 
 Boundary(d) ==
     /\ IsReady(d)
     /\ memory[d].rt.boundary_count < Boundaries
-    /\ LET change == BoundaryChange(Image(d)) IN
+    /\ LET change == BoundaryChange(Cared(d)) IN
        /\ change # Refused => IsWithinReceipts(change)
        /\ Simply(d, "boundary_applied", change, BoundaryAppliedCommits)
 
 Complete(d) ==
     /\ IsReady(d)
-    /\ memory[d].rt.current_run_id # None
-    /\ LET change == CompleteChange(Image(d)) IN
+    /\ LET change == CompleteChange(Cared(d)) IN
        /\ change # Refused => IsWithinReceipts(change)
        /\ Simply(d, "run_completed", change, RunCompletedCommits)
 
 Fail(d) ==
     /\ IsReady(d)
-    /\ \E recoverable \in BOOLEAN : Simply(d, "run_failed", FailChange(Image(d), recoverable), RunFailedCommits)
+    /\ \E recoverable \in BOOLEAN : Simply(d, "run_failed", FailChange(Cared(d), recoverable), RunFailedCommits)
 
-CancelRun(d) == IsReady(d) /\ Simply(d, "run_cancelled", CancelRunChange(Image(d)), RunCancelledCommits)
+CancelRun(d) == IsReady(d) /\ Simply(d, "run_cancelled", CancelRunChange(Cared(d)), RunCancelledCommits)
 
 RollbackStaged(d) ==
     /\ IsReady(d)
-    /\ \E n \in Active(Image(d)) :
-           /\ memory[d].in[n].state = "staged"
-           /\ Simply(d, "rollback_staged", RollbackStagedChange(Image(d), n), RollbackStagedCommits)
+    /\ \E n \in Active(Cared(d)) :
+           /\ Cared(d).in[n].state = "staged"
+           /\ Simply(d, "rollback_staged", RollbackStagedChange(Cared(d), n), RollbackStagedCommits)
 
 ConsumeInputs(d) ==
     /\ IsReady(d)
-    /\ \E n \in Active(Image(d)) :
-           /\ memory[d].in[n].state = "applied_pending_consumption"
-           /\ Simply(d, "consume_inputs", ConsumeInputsChange(Image(d), n), ConsumeInputsCommits)
+    /\ \E n \in Active(Cared(d)) :
+           /\ Cared(d).in[n].state = "applied_pending_consumption"
+           /\ Simply(d, "consume_inputs", ConsumeInputsChange(Cared(d), n), ConsumeInputsCommits)
 
 Cancel(d) ==
     /\ IsReady(d)
-    /\ \E n \in Active(Image(d)) :
-           LET change == CancelChange(Image(d), n) IN Simply(d, "cancel", change, CancelCommits /\ IsSeen(change))
+    /\ \E n \in Active(Cared(d)) :
+           LET change == CancelChange(Cared(d), n) IN Simply(d, "cancel", change, CancelCommits /\ IsSeen(change))
 
 AbandonPending(d) ==
     /\ IsReady(d)
-    /\ LET change == AbandonPendingChange(Image(d)) IN
+    /\ LET change == AbandonPendingChange(Cared(d)) IN
        Simply(d, "abandon_pending", change, AbandonPendingCommits /\ IsSeen(change))
 
 Attach(d) ==
-    IsReady(d) /\ Simply(d, "attach", Change(Image(d), AttachRuntime(memory[d].rt, Facts), Nothing), AttachCommits)
+    IsReady(d) /\ Simply(d, "attach", Change(Cared(d), AttachRuntime(Cared(d).rt, Facts), Nothing), AttachCommits)
 Detach(d) ==
-    IsReady(d) /\ Simply(d, "detach", Change(Image(d), DetachRuntime(memory[d].rt, Facts), Nothing), DetachCommits)
-Retire(d) == IsReady(d) /\ Simply(d, "retire", RetireChange(Image(d)), RetireCommits)
-Reset(d) == IsReady(d) /\ Simply(d, "reset", ResetChange(Image(d)), ResetCommits)
-Stop(d) == IsReady(d) /\ Simply(d, "stop", StopChange(Image(d)), StopCommits)
-Destroy(d) == IsReady(d) /\ Simply(d, "destroy", DestroyChange(Image(d)), DestroyCommits)
-Resume(d) == IsReady(d) /\ Simply(d, "resume", ResumeChange(Image(d)), ResumeCommits)
-Recover(d) ==
-    /\ IsReady(d)
-    /\ LET change == RecoverChange(Image(d)) IN
-       Simply(d, "recover", change, RecoverCommits /\ change # Refused /\ IsNews(d, change))
+    IsReady(d) /\ Simply(d, "detach", Change(Cared(d), DetachRuntime(Cared(d).rt, Facts), Nothing), DetachCommits)
+Retire(d) == IsReady(d) /\ Simply(d, "retire", RetireChange(Cared(d)), RetireCommits)
+Reset(d) == IsReady(d) /\ Simply(d, "reset", ResetChange(Cared(d)), ResetCommits)
+Stop(d) == IsReady(d) /\ Simply(d, "stop", StopChange(Cared(d)), StopCommits)
+Destroy(d) == IsReady(d) /\ Simply(d, "destroy", DestroyChange(Cared(d)), DestroyCommits)
+Resume(d) == IsReady(d) /\ Simply(d, "resume", ResumeChange(Cared(d)), ResumeCommits)
 Recycle(d) ==
     /\ IsReady(d)
-    /\ LET change == RecycleChange(Image(d)) IN
-       Simply(d, "recycle", change, RecycleCommits /\ change # Refused /\ IsNews(d, change))
+    /\ LET change == RecycleChange(Cared(d)) IN
+       Simply(d, "recycle", change, RecycleCommits /\ change # Refused /\ IsNews(Cared(d), change))
+
+\* On request: it reads the store first, and learns of a fence there. A run is not in its way unless somebody holds it; one
+\* that nobody holds is called off, and that is all there is to recover then.
+Recover(d) ==
+    /\ IsReady(d)
+    /\ ~IsOrphaned(d)
+    /\ memory[d].rt.current_run_id = None
+    /\ LET change == RecoverChange(Image(d)) IN
+       IF IsFenced(d)
+       THEN /\ "recover" \in Commands
+            /\ memory' = [memory EXCEPT ![d] = None]
+            /\ UNCHANGED <<store, acked, runs, crashes, faults, misfit>>
+       ELSE Simply(d, "recover", change, RecoverCommits /\ change # Refused /\ IsNews(Image(d), change))
+
+\* A command that is refused, or finds all done, and yet calls an orphaned run off.
+Care(d) ==
+    /\ IsReady(d)
+    /\ IsOrphaned(d)
+    /\ IF CareFails(d) THEN misfit' = "care" /\ UNCHANGED <<store, memory, acked, crashes, faults>>
+       ELSE Commit(d, CareChange(d), {}, "nothing") /\ UNCHANGED misfit
+    /\ UNCHANGED runs
 
 \* One transaction claims the runtime, settles what a crash left, and fences whoever held it.
 Open(d) ==
     /\ memory[d] = None
-    /\ LET change == OpenChange(Loaded) IN
+    /\ LET change == OpenChange(Loaded)
+           claimed == [Written(change) EXCEPT !.epoch = @ + 1]
+           img == After(Loaded, change)
+       IN
        /\ change # Refused
-       /\ IF IsMisfit(change) THEN misfit' = "open" /\ UNCHANGED <<store, holder, memory, crashes>>
+       /\ IF IsMisfit(change) THEN misfit' = "open" /\ UNCHANGED <<store, memory, crashes>>
           ELSE /\ UNCHANGED misfit
-               /\ store' = Written(change)
-               /\ \/ /\ holder' = d
-                     /\ memory' = [memory EXCEPT ![d] = With(After(Loaded, change), None)]
+               /\ store' = claimed
+               /\ \/ /\ memory' = [memory EXCEPT ![d] =
+                            [epoch |-> claimed.epoch, revision |-> claimed.revision, rt |-> img.rt, in |-> img.in,
+                             held |-> None, behind |-> FALSE, doubt |-> None]]
                      /\ UNCHANGED crashes
-                  \/ /\ "crash after" \in Fates /\ crashes < Crashes
-                     /\ crashes' = crashes + 1
-                     /\ holder' = None
+                  \/ /\ "crash after" \in Fates
+                     /\ IsCounted(Crashes, crashes)
+                     /\ crashes' = Counted(Crashes, crashes)
                      /\ UNCHANGED memory
-    /\ UNCHANGED <<acked, runs>>
+    /\ UNCHANGED <<acked, runs, faults>>
 
-\* The store can be read again: the revision tells whether the commit landed.
+\* The store can be read again: the epoch tells whether somebody else has opened the runtime, and then the revision
+\* whether the commit landed.
 ReadBack(d) ==
     /\ memory[d] # None
-    /\ memory[d].doubt # None
+    /\ ~IsReady(d)
     /\ LET doubt == memory[d].doubt
-           landed == doubt.landed /\ holder = d
-       IN /\ memory' = [memory EXCEPT ![d] = With(IF landed THEN doubt.after ELSE Image(d), None)]
-          /\ acked' = IF landed THEN acked \cup doubt.admits ELSE acked
-    /\ UNCHANGED <<store, holder, runs, crashes, misfit>>
+           read == [memory[d] EXCEPT !.doubt = None, !.behind = FALSE]
+       IN memory' = [memory EXCEPT ![d] =
+              IF IsFenced(d) THEN None
+              ELSE IF doubt # None /\ store.revision = doubt.revision
+              THEN [read EXCEPT !.revision = doubt.revision, !.rt = doubt.rt, !.in = doubt.in,
+                                !.held = StillHeld(d, doubt.rt)]
+              ELSE read]
+    /\ UNCHANGED <<store, acked, runs, crashes, faults, misfit>>
 
 Crash(d) ==
     /\ memory[d] # None
-    /\ {"crash before", "crash after"} \cap Fates # {}
-    /\ crashes < Crashes
-    /\ crashes' = crashes + 1
+    /\ Crashing \cap Fates # {}
+    /\ IsCounted(Crashes, crashes)
+    /\ crashes' = Counted(Crashes, crashes)
     /\ memory' = [memory EXCEPT ![d] = None]
-    /\ holder' = IF holder = d THEN None ELSE holder
-    /\ UNCHANGED <<store, acked, runs, misfit>>
+    /\ UNCHANGED <<store, acked, runs, faults, misfit>>
 
 Init ==
-    /\ store = [rt |-> RuntimeInitial, in |-> Nothing, receipts |-> {}]
-    /\ holder = None
+    /\ store = [epoch |-> 0, revision |-> 0, rt |-> RuntimeInitial, in |-> Nothing, receipts |-> {}, keys |-> Nothing,
+                counts |-> [active |-> 0, ended |-> 0, keys |-> 0, receipts |-> 0]]
     /\ memory = [d \in Drivers |-> None]
     /\ acked = {}
     /\ runs = 0
     /\ crashes = 0
+    /\ faults = 0
     /\ misfit = None
 
 Next ==
     \E d \in Drivers :
-        \/ Open(d) \/ Crash(d) \/ ReadBack(d)
+        \/ Open(d) \/ Crash(d) \/ ReadBack(d) \/ Care(d)
         \/ Accept(d) \/ Cancel(d) \/ AbandonPending(d)
         \/ BeginRun(d) \/ StageMore(d) \/ Boundary(d) \/ Complete(d) \/ Fail(d) \/ CancelRun(d)
         \/ RollbackStaged(d) \/ ConsumeInputs(d)
@@ -428,9 +502,29 @@ Next ==
 
 Spec == Init /\ [][Next]_vars
 
-\* A run may roll a contributor back and take it again as often as it likes.
-InBounds ==
-    \A d \in Drivers : memory[d] # None => \A n \in DOMAIN memory[d].in : memory[d].in[n].attempt_count <= Stagings
+--------------------------------------------------------------------------------------------------------------------------
+\* What explorations are compared over: what is stored, and of each driver, whatever its name, what it has in memory, with
+\* what it would find when it reads the store.
+
+InputRow(r) ==
+    [kind |-> r.kind, state |-> r.state, last_run_id |-> r.last_run_id, failure_count |-> r.failure_count,
+     last_boundary_sequence |-> r.last_boundary_sequence, terminal_outcome |-> r.terminal_outcome,
+     successor_id |-> r.successor_id, abandon_reason |-> r.abandon_reason]
+Rows(in) == [n \in DOMAIN in |-> InputRow(in[n])]
+
+StoreView == IF store.epoch = 0 THEN None ELSE [rt |-> store.rt, in |-> Rows(store.in), receipts |-> store.receipts]
+DoubtView(d) ==
+    LET doubt == memory[d].doubt IN
+    IF doubt = None THEN None
+    ELSE [rt |-> doubt.rt, in |-> Rows(doubt.in), landed |-> ~IsFenced(d) /\ store.revision = doubt.revision]
+DriverView(d) ==
+    [rt |-> memory[d].rt, in |-> Rows(memory[d].in), held |-> memory[d].held, fenced |-> IsFenced(d),
+     behind |-> memory[d].behind, doubt |-> DoubtView(d)]
+DriverViews ==
+    LET open == {d \in Drivers : memory[d] # None} IN
+    [view \in {DriverView(d) : d \in open} |-> Cardinality({d \in open : DriverView(d) = view})]
+
+Projection == <<StoreView, DriverViews, runs, crashes, faults, misfit>>
 
 --------------------------------------------------------------------------------------------------------------------------
 \* What holds in every state: the invariants of spec/invariants.py and spec/relations.py that this model can speak of,
@@ -499,32 +593,57 @@ one_boundary_per_input ==
 successor_exists == \A n \in Stored : store.in[n].successor_id # None => store.in[n].successor_id \in Stored
 
 stored_state_is_resumable ==
-    /\ holder # None => store.rt.state \notin {"attached", "recovering", "initializing"}
+    /\ store.epoch > 0 => store.rt.state \notin {"attached", "recovering", "initializing"}
     /\ (store.rt.pre_run_state = None) <=> (store.rt.current_run_id = None)
     /\ store.rt.pre_run_state \in {None, "idle", "retired"}
 
-acked_is_durable == acked \subseteq Stored
+one_input_per_key ==
+    \A n, m \in Stored : store.in[n].key = store.in[m].key /\ store.in[n].key # None => n = m
 
-\* The holder has what is stored, apart from the volatile part, unless a commit is in doubt: then it has one of two, and
-\* the store has the one that reading it back will tell.
+index_equals_rows ==
+    /\ DOMAIN store.keys = {store.in[n].key : n \in Stored} \ {None}
+    /\ \A key \in DOMAIN store.keys : store.keys[key] \in Stored /\ store.in[store.keys[key]].key = key
+
+counts_equal_rows ==
+    /\ store.counts.active = Cardinality(StoredActive)
+    /\ store.counts.ended = Cardinality(Stored \ StoredActive)
+    /\ store.counts.keys = Cardinality({n \in Stored : store.in[n].key # None})
+    /\ store.counts.receipts = Cardinality(store.receipts)
+    /\ \A n \in Stored : n < store.rt.next_order
+
+Holding == {d \in Drivers : memory[d] # None /\ ~IsFenced(d)}
+
+\* Who holds the runtime has what is stored, apart from the volatile part, unless a commit is in doubt: then it has one of
+\* two, and the store has the one that reading it back will tell.
 memory_equals_store ==
-    holder # None =>
-        LET doubt == memory[holder].doubt
-            img == IF doubt # None /\ doubt.landed THEN doubt.after ELSE Image(holder)
+    \A d \in Holding :
+        LET doubt == memory[d].doubt
+            img == IF doubt # None /\ store.revision = doubt.revision THEN doubt ELSE memory[d]
             rt == StoredRuntime(img.rt)
-        IN /\ [rt EXCEPT !.next_order = store.rt.next_order] = store.rt
+        IN /\ memory[d].epoch = store.epoch
+           /\ img.revision = store.revision
+           /\ [rt EXCEPT !.next_order = store.rt.next_order] = store.rt
            /\ rt.next_order >= store.rt.next_order
            /\ Where(img.in, IsDurable) = Where(store.in, IsActive)
 
+handed_out_run_is_current ==
+    \A d \in Drivers : memory[d] # None /\ memory[d].held # None => memory[d].held = memory[d].rt.current_run_id
+
 tables_fit == misfit = None
 
-\* command_ends_in_its_state, of the commands about the runtime, whatever becomes of their commit.
+\* What a run began in says so only while it is what the run returns to.
+IsAttached(rt) == (IF rt.state = "running" THEN rt.pre_run_state ELSE rt.state) = "attached"
+
+\* Of the commands about the runtime, and of accept, whatever becomes of their commit.
 command_ends_in_its_state ==
     \A d \in Drivers : IsReady(d) =>
-        LET img == Image(d)
-            leads(change, states) == change # Refused /\ ~IsMisfit(change) => change.rt.state \in states
-            empties(change) == change # Refused /\ ~IsMisfit(change) => After(img, change).in = Nothing
-            settles(change) == change # Refused /\ ~IsMisfit(change) =>
+        LET img == Cared(d)
+            isWell(change) == change # Refused /\ ~IsMisfit(change)
+            attached == Change(img, AttachRuntime(img.rt, Facts), Nothing)
+            detached == Change(img, DetachRuntime(img.rt, Facts), Nothing)
+            leads(change, states) == isWell(change) => change.rt.state \in states
+            empties(change) == isWell(change) => After(img, change).in = Nothing
+            settles(change) == isWell(change) =>
                 /\ change.rt.current_run_id = None
                 /\ \A n \in DOMAIN After(img, change).in : After(img, change).in[n].state = "queued"
         IN /\ leads(RetireChange(img), {"retired"})
@@ -533,6 +652,12 @@ command_ends_in_its_state ==
            /\ leads(DestroyChange(img), {"destroyed"}) /\ empties(DestroyChange(img))
            /\ leads(RecoverChange(img), {"idle", "retired"}) /\ settles(RecoverChange(img))
            /\ leads(RecycleChange(img), {"idle"}) /\ settles(RecycleChange(img))
+           /\ isWell(attached) => IsAttached(attached.rt)
+           /\ isWell(detached) => ~IsAttached(detached.rt)
+           /\ \A kind \in Kinds :
+                  LET n == img.rt.next_order
+                      change == AcceptChange(img, kind, None)
+                  IN Kind(kind).replaces /\ isWell(change) => InScope(After(img, change), kind) \subseteq {n}
            /\ img.rt.state \notin {"stopped", "destroyed"} => StopChange(img) # Refused
            /\ img.rt.state # "destroyed" => DestroyChange(img) # Refused
 
@@ -540,6 +665,25 @@ command_ends_in_its_state ==
 
 terminal_inputs_are_frozen ==
     [][\A n \in Stored : n \in DOMAIN store'.in /\ (~IsActive(store.in[n]) => store'.in[n] = store.in[n])]_vars
+
+acked_is_durable == [][acked' \subseteq DOMAIN store'.in]_vars
+
+\* What is staged of a lane is its front. Ephemeral inputs are not stored, so they are not spoken of.
+batch_is_a_prefix ==
+    [][LET was(n) == n \in Stored /\ store.in[n].state = "queued"
+           staged == {n \in DOMAIN store'.in : store'.in[n].state = "staged" /\ was(n)}
+           ahead(m, n) ==
+               LET one == Stamp(store.in[m])
+                   two == Stamp(store.in[n])
+               IN one.lane = two.lane /\ ((one.is_first = two.is_first /\ m < n) \/ (one.is_first /\ ~two.is_first))
+       IN /\ \A n \in staged : \A m \in Stored : was(m) /\ ahead(m, n) => m \in staged
+          /\ \A n, m \in staged : Stamp(store.in[n]).lane = Stamp(store.in[m]).lane
+          /\ staged # {} => \E d \in Drivers : BeginRun(d) \/ StageMore(d)]_vars
+
+epoch_never_falls ==
+    [][/\ store'.epoch >= store.epoch
+       /\ store'.revision >= store.revision
+       /\ store'.epoch # store.epoch => \E d \in Drivers : Open(d)]_vars
 
 attempts_never_fall ==
     [][\A n \in Stored :
@@ -552,23 +696,27 @@ retired_is_sticky ==
            /\ store'.rt.state = "running" => store'.rt.pre_run_state = "retired"
            /\ store'.rt.state = "idle" => \E d \in Drivers : Reset(d) \/ Recycle(d)]_vars
 
+\* A run that is called off with the next command ends within that step.
 run_end_returns_where_it_began ==
-    [][store.rt.current_run_id # None /\ store'.rt.current_run_id = None =>
+    [][LET returns(rt) == rt.state = IF store.rt.state = "retired" THEN "retired" ELSE store.rt.pre_run_state IN
+       store.rt.current_run_id # None /\ store'.rt.current_run_id = None =>
            \/ store'.rt.state \in {"stopped", "destroyed"}
-           \/ store'.rt.state = IF store.rt.state = "retired" THEN "retired" ELSE store.rt.pre_run_state]_vars
+           \/ returns(store'.rt)
+           \/ \E d \in Holding : IsOrphaned(d) /\ returns(StoredRuntime(Cared(d).rt))]_vars
 
 --------------------------------------------------------------------------------------------------------------------------
 \* Liveness: every durable input of a runtime ends, with somebody who opens the runtime when nobody holds it, a store that can
 \* be read again, a driver that takes what it may take, an executor that ends every run, and finitely many crashes.
 
-CanOpen == holder = None
-InDoubt == holder # None /\ memory[holder].doubt # None
+CanOpen == Holding = {}
+InDoubt == \E d \in Holding : ~IsReady(d)
 CanBegin ==
-    /\ holder # None /\ ~InDoubt
-    /\ runs < Runs
-    /\ Batches(Image(holder)) # {}
-    /\ BeginRunRuntime(memory[holder].rt, [Facts EXCEPT !.run_id = runs]) # Refused
-IsRunning == holder # None /\ memory[holder].rt.current_run_id # None
+    \E d \in Holding :
+        /\ IsReady(d)
+        /\ runs < Runs
+        /\ Batches(Cared(d)) # {}
+        /\ BeginRunRuntime(Cared(d).rt, [Facts EXCEPT !.run_id = runs]) # Refused
+IsRunning == \E d \in Holding : memory[d].rt.current_run_id # None
 
 \* None of these lasts for ever.
 Fairness == []<>~CanOpen /\ []<>~InDoubt /\ []<>~CanBegin /\ []<>~IsRunning

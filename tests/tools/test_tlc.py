@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from holdstate.tools import export_command
+from holdstate.tools.explorer_outcomes import WholeBounds
 from holdstate.tools.output import ExitCode
 from holdstate.tools.tla_values import frozen_value, read_state, read_value
-from holdstate.tools.tla_whole import whole_files
+from holdstate.tools.tla_whole import WholeConfiguration, configuration, whole_files
 from holdstate.tools.tlc import (
     JAR_VARIABLE,
     TlcFailed,
@@ -205,14 +206,17 @@ def test_export_is_undecided_where_tlc_does_not_end(tlc: Tlc, tmp_path: Path, mo
 
 def test_export_shows_the_counterexample(tlc: Tlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the whole, with what is broken planted in the hand-written part: each step with the state that it leads to."""
-    files = whole_files()
-    broken = {**files, "whole.tla": files["whole.tla"].replace("acked \\subseteq Stored", "acked = {}")}
-    monkeypatch.setattr(export_command, "whole_files", lambda: broken)
-    monkeypatch.setattr(export_command, "CONFIGURATIONS", ["whole_kinds"])
+    small = WholeConfiguration(
+        about="Small.", bounds=WholeBounds(kinds=("operation",), runs=1, crashes=0, faults=False)
+    )
+    files = {**whole_files(), "small.cfg": configuration(small)}
+    files["whole.tla"] = files["whole.tla"].replace("acked' \\subseteq DOMAIN store'.in", "acked' = {}")
+    monkeypatch.setattr(export_command, "whole_files", lambda: files)
+    monkeypatch.setattr(export_command, "CONFIGURATIONS", {"small": small})
     result = call("spec", "export", "whole", "-o", tmp_path, "--check")
     assert result.exit_code == ExitCode.FINDING
     assert "acked_is_durable" in result.stdout
-    assert "whole_kinds, step 0: Initial predicate: " in result.stderr
+    assert "small, step 0: Initial predicate: " in result.stderr
     as_json = call("spec", "export", "whole", "-o", tmp_path, "--check", "--json")
     assert [step["action"] for step in json.loads(as_json.stdout)[0]["trace"]] == [
         "Initial predicate",

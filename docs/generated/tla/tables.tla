@@ -25,36 +25,36 @@ AllKinds == {"prompt", "event", "steer", "progress", "replacing", "urgent", "ope
 Kind(name) ==
     CASE name = "prompt" ->
             [lane |-> "queue", is_prompt |-> TRUE, is_first |-> FALSE, replaces |-> FALSE, coalesces |-> FALSE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> FALSE, has_key |-> FALSE, is_ephemeral |-> FALSE]
       [] name = "event" ->
             [lane |-> "queue", is_prompt |-> FALSE, is_first |-> FALSE, replaces |-> FALSE, coalesces |-> FALSE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> FALSE, has_key |-> TRUE, is_ephemeral |-> FALSE]
       [] name = "steer" ->
             [lane |-> "steer", is_prompt |-> TRUE, is_first |-> FALSE, replaces |-> FALSE, coalesces |-> FALSE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> FALSE, has_key |-> FALSE, is_ephemeral |-> FALSE]
       [] name = "progress" ->
             [lane |-> "steer", is_prompt |-> FALSE, is_first |-> FALSE, replaces |-> TRUE, coalesces |-> TRUE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> FALSE, has_key |-> FALSE, is_ephemeral |-> FALSE]
       [] name = "replacing" ->
             [lane |-> "queue", is_prompt |-> FALSE, is_first |-> FALSE, replaces |-> TRUE, coalesces |-> FALSE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> FALSE, has_key |-> FALSE, is_ephemeral |-> FALSE]
       [] name = "urgent" ->
             [lane |-> "queue", is_prompt |-> FALSE, is_first |-> TRUE, replaces |-> FALSE, coalesces |-> FALSE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> FALSE, has_key |-> FALSE, is_ephemeral |-> FALSE]
       [] name = "operation" ->
             [lane |-> "queue", is_prompt |-> FALSE, is_first |-> TRUE, replaces |-> FALSE, coalesces |-> FALSE,
-             consumes_on_accept |-> TRUE, is_ephemeral |-> FALSE]
+             consumes_on_accept |-> TRUE, has_key |-> FALSE, is_ephemeral |-> FALSE]
       [] name = "fleeting" ->
             [lane |-> "queue", is_prompt |-> FALSE, is_first |-> FALSE, replaces |-> FALSE, coalesces |-> FALSE,
-             consumes_on_accept |-> FALSE, is_ephemeral |-> TRUE]
+             consumes_on_accept |-> FALSE, has_key |-> FALSE, is_ephemeral |-> TRUE]
 
 ------------------------------------------------------------------------------------------------------------------------
 \* The machine input_lifecycle: The life of one input, from admission to its end.
 
-InputInitial == \* with what the record holds besides the fields of the machine: kind
+InputInitial == \* with what the record holds besides the fields of the machine: kind, key
     [state |-> "accepted", last_run_id |-> None, last_boundary_sequence |-> None, attempt_count |-> 0,
      failure_count |-> 0, terminal_outcome |-> None, successor_id |-> None, abandon_reason |-> None, error |-> None,
-     kind |-> None]
+     kind |-> None, key |-> None]
 InputTerminal == {"consumed", "superseded", "coalesced", "abandoned"}
 
 InputQueue(r, p) ==

@@ -1,0 +1,52 @@
+"""The options of commands that explore the whole: how far, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from .explorer_kinds import KINDS
+from .explorer_outcomes import DEFAULTS
+from .explorer_rows import NAMES
+from .options import option
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def kind_names(text: str) -> tuple[str, ...]:
+    """The type of an option that is a list of kinds with commas between them."""
+    kinds = tuple(each.strip() for each in text.split(",") if each.strip())
+    if not kinds or len(set(kinds)) < len(kinds) or any(kind not in KINDS for kind in kinds):
+        raise click.BadParameter(f"give each once of {', '.join(KINDS)}, with commas between them")
+    return kinds
+
+
+_number: Final = click.IntRange(1, NAMES - 2)
+_OPTIONS: Final = (
+    option("--inputs", type=_number, default=DEFAULTS.inputs, help="whole: Inputs that a state speaks of at most."),
+    option("--kinds", type=kind_names, default=",".join(DEFAULTS.kinds), help="whole: What is sent."),
+    option("--openers", type=click.IntRange(1, 3), default=DEFAULTS.openers, help="whole: Drivers at once."),
+    option("--runs", type=_number, help="whole: Runs in all; any number without it."),
+    option("--crashes", type=click.IntRange(0, 200), help="whole: Crashes in all; any number without it."),
+    option("--boundaries", type=_number, default=DEFAULTS.boundaries, help="whole: Checkpoints of a run."),
+    option(
+        "--empty-receipts",
+        type=click.IntRange(0),
+        default=DEFAULTS.empty_receipts,
+        help="whole: Receipts that list nothing.",
+    ),
+    option(
+        "--attempts", "max_attempts", type=_number, default=DEFAULTS.max_attempts, help="whole: The cap on failures."
+    ),
+    option("--batch", "max_batch", type=_number, default=DEFAULTS.max_batch, help="whole: Inputs of a batch at most."),
+    option("--faults/--no-faults", default=DEFAULTS.faults, help="whole: Commits that fail, and of unknown result."),
+)
+
+
+def whole_options(command: C) -> C:
+    """Give ``command`` the fields of ``WholeBounds`` as options, but for symmetry and backoff."""
+    for each in reversed(_OPTIONS):
+        command = each(command)
+    return command
