@@ -220,6 +220,21 @@ def test_a_stop_at_any_step_of_a_run_ends_its_input_once() -> None:
     assert found.states > 50
 
 
+async def stop_as_it_begins() -> int:
+    async with desk() as at:
+        handle = await at.service.submit(RUNTIME, given("a"))
+        with in_any_order():
+            await handle.accepted
+            await at.service.stop(RUNTIME)
+            await takes(AN_HOUR)
+        return len(at.entered)
+
+
+def test_a_run_that_is_stopped_in_the_group_that_begins_it_enters_no_executor() -> None:
+    """Both are in one commit, so that its staging is never stored (C22)."""
+    assert set(all_orders(stop_as_it_begins).results) == {0, 1}
+
+
 async def submit_and_leave() -> tuple[type[object], int, dict[InputState, int]]:
     async with desk() as at:
         with in_any_order():
