@@ -15,10 +15,13 @@ from .explorer_file import save as saved
 from .explorer_machine import DEFAULT_IDS, DEFAULT_INTEGERS, MachineModel
 from .explorer_outcomes import DEFAULTS, WholeBounds
 from .explorer_report import as_document, progress_line, told
+from .explorer_trace import explorer_trace
 from .explorer_whole import Whole
 from .machine_names import BadMachine, named
 from .options import json_option, option
 from .output import ExitCode, note, write_document, write_result
+from .trace_file import write_trace_files
+from .trace_terminal import write_trace
 from .whole_options import whole_options
 
 WHOLE: Final = "whole"
@@ -68,6 +71,8 @@ def model_of(name: str, bounds: WholeBounds, integers: int, ids: int, *, symmetr
 @option("--memory", type=click.IntRange(64), help="Stop at so many MiB.")
 @option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Where to keep what is undecided.")
 @option("--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Go on with what was kept.")
+@option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the trace as a page.")
+@option("--itf", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the trace in ITF.")
 @json_option
 def check(
     what: str,
@@ -77,6 +82,8 @@ def check(
     memory: int | None,
     save: Path | None,
     resume: Path | None,
+    html: Path | None,
+    itf: Path | None,
     json: bool,
     **given: Any,
 ) -> ExitCode:
@@ -97,11 +104,16 @@ def check(
         raise
     if report.verdict is Verdict.UNDECIDED:
         _keep(save, model, explorer.graph)
+    trace = None if report.violation is None else explorer_trace(model.name, report.violation)
+    if trace is not None:
+        write_trace_files(trace, html, itf)
     if json:
         write_document(as_document(model.name, model.bounds, report))
     else:
         for line in told(model.name, report):
             write_result(line)
+        if trace is not None:
+            write_trace(trace)
     return EXITS[report.verdict]
 
 

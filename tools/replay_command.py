@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .output import ExitCode, note, write_document, write_result
+from .output import ExitCode, note, write_document
 
 
 @click.command()
@@ -25,23 +25,18 @@ def replay(
     names cannot be used, 3 when nothing fails but an invariant of the failing test could not be imported.
     """
     from .harness.replay import play_again, read_replay, subject_of
-    from .trace_page import trace_page
-    from .trace_text import trace_text
+    from .trace_file import write_trace_files
+    from .trace_terminal import write_trace
 
     wanted = read_replay(file)
     outcome = play_again(wanted, subject_of(wanted, file, machine=machine, adapter=adapter), str(file))
-    if html is not None:
-        html.write_text(trace_page(outcome.trace), encoding="utf-8")
-    if itf is not None:
-        from msgspec import json
-
-        itf.write_bytes(json.encode(outcome.trace.to_itf()))
+    write_trace_files(outcome.trace, html, itf)
     verdict, code = _verdict(is_broken=outcome.broken is not None, is_same=outcome.is_same, unchecked=outcome.unchecked)
     if as_json:
         broken = None if outcome.broken is None else str(outcome.broken)
         write_document({"verdict": verdict, "broken": broken, "trace": outcome.trace.to_json()})
     else:
-        write_result(trace_text(outcome.trace))
+        write_trace(outcome.trace)
         note(f"{verdict}; the file says: {wanted.rule}: {wanted.problem}")
     return code
 

@@ -33,7 +33,9 @@ _COUNTS: Final = re.compile(
 )
 _DEPTH: Final = re.compile(r"^The depth of the complete state graph search is (\d+)", re.MULTILINE)
 _PROBLEM: Final = re.compile(r"^Error: (.+)$", re.MULTILINE)
-_STATE: Final = re.compile(r"^(?:State )?\d+: <(Initial predicate|Stuttering|\w+)[^>]*>$\n((?:.+\n)*)", re.MULTILINE)
+_FIRST: Final = re.compile(r"violated by the initial state:$\n((?:.+\n)*)", re.MULTILINE)
+_FOR_EVER: Final = re.compile(r"^(?:(?:State )?(\d+): <?Stuttering>?|Back to state (\d+):?.*)$", re.MULTILINE)
+_STATE: Final = re.compile(r"^(?:State )?\d+: <(?!Stuttering)(Initial predicate|\w+)[^>]*>$\n((?:.+\n)*)", re.MULTILINE)
 _NODE: Final = re.compile(r'^(-?\d+) \[label="(.*?)"(?:,style = (filled))?\];?$')
 _EDGE: Final = re.compile(r'^(-?\d+) -> (-?\d+) \[label="(.*?)"')
 
@@ -94,10 +96,20 @@ class StateGraph:
 
 @final
 @frozen
-class TlcReport:
-    """What TLC found. ``trace`` leads to what is wrong: (action, state) from the first state on. ``graph`` and
-    ``values`` are there where they were asked for.
+class Counterexample:
+    """``steps`` lead to what is wrong: (action, state) from the first state on; none where nothing is. ``loop`` is the
+    one to which the last one leads back for ever, itself where nothing happens any more.
     """
+
+    problem: str = ""
+    steps: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    loop: int | None = None
+
+
+@final
+@frozen
+class TlcReport:
+    """What TLC found. ``graph`` and ``values`` are there where they were asked for."""
 
     module: str
     verdict: TlcVerdict
@@ -105,10 +117,19 @@ class TlcReport:
     distinct: int
     depth: int | None
     seconds: float
-    problem: str | None = None
-    trace: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    found: Counterexample = Counterexample()
     graph: StateGraph | None = field(default=None, repr=False)
     values: tuple[Any, ...] = field(default=(), repr=False)
+
+    @property
+    def problem(self) -> str | None:
+        """What TLC says is wrong."""
+        return self.found.problem or None
+
+    @property
+    def trace(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """The steps that lead there."""
+        return self.found.steps
 
 
 def find_jar() -> Path:
@@ -171,7 +192,7 @@ def _report(module: str, code: int, output: str, seconds: float) -> TlcReport:
     verdict, counts = _VERDICTS.get(code), _COUNTS.findall(output)
     if verdict is None or not counts:
         raise TlcFailed(module, code, output)
-    depth, problem = _DEPTH.search(output), _PROBLEM.search(output)
+    depth = _DEPTH.search(output)
     generated, distinct, _ = counts[-1]
     return TlcReport(
         module,
@@ -180,15 +201,22 @@ def _report(module: str, code: int, output: str, seconds: float) -> TlcReport:
         int(distinct),
         None if depth is None else int(depth[1]),
         seconds,
-        None if problem is None else problem[1],
-        tuple(read_trace(output)),
+        read_counterexample(output),
     )
 
 
-def read_trace(output: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The steps of the counterexample in what TLC printed."""
-    for action, state in _STATE.findall(output):
-        yield action, read_state(state)
+def read_counterexample(output: str) -> Counterexample:
+    """The counterexample in what TLC printed. Raises ValueError where a state cannot be read."""
+    problem, loop = _PROBLEM.search(output), None
+    steps = tuple((action, read_state(state)) for action, state in _STATE.findall(output))
+    first = _FIRST.search(output)
+    if not steps and first is not None:
+        steps = (("Initial predicate", read_state(first[1])),)
+    for_ever = _FOR_EVER.search(output)
+    if for_ever is not None and steps:
+        last = len(steps) - 1
+        loop = last if for_ever[1] else max(0, min(last, int(for_ever[2]) - 1))
+    return Counterexample("" if problem is None else problem[1], steps, loop)
 
 
 def read_graph(lines: Iterable[str]) -> StateGraph:

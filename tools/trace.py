@@ -6,14 +6,12 @@ can be kept as JSON, exchanged as ITF (``trace_itf``), shown as a page (``trace_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any, Final, TypeAlias, cast, final
 from uuid import UUID
 
 import attrs
-import msgspec
 from attrs import frozen
 
 from ..spec.errors import HoldstateError
@@ -44,7 +42,9 @@ def plain(value: object) -> Plain:
     """
     if isinstance(value, Enum):
         value = value.value
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair cannot be written
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(each) for key, each in value.items()}
@@ -88,17 +88,14 @@ class Trace:
     broken: str = ""
     loop: int | None = None
 
-    def changes(self, number: int) -> frozenset[tuple[str, str]]:
-        """The (pane, variable) pairs that step ``number`` changed, came with or took away; none for the first."""
-        if number == 0:
-            return frozenset()
-        before, after = self.steps[number - 1].panes, self.steps[number].panes
-        return frozenset(
-            (pane, name)
-            for pane in {*before, *after}
-            for name in {*before.get(pane, {}), *after.get(pane, {})}
-            if _missing_or(before, pane, name) != _missing_or(after, pane, name)
-        )
+    @property
+    def broken_name(self) -> str:
+        """The name of what is broken, where ``broken`` is ``name: what was seen``; else all of its first line."""
+        return self.broken.strip().split("\n")[0].partition(": ")[0]
+
+    def label(self, number: int) -> str:
+        """What step ``number`` is called; tools that tell no action are helped out."""
+        return self.steps[number].text() or ("start" if number == 0 else "step")
 
     # -- as JSON ------------------------------------------------------------------------------------------------------
 
@@ -117,9 +114,11 @@ class Trace:
             found = document.get("version")
             raise TraceError("trace", f"its version is {found!r}, this holdstate reads {TRACE_VERSION}; upgrade it")
         try:
-            return _structure(document)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TraceError("trace", f"it is not complete: {type(error).__name__}: {error}") from error
+            steps = tuple(_step_of_json(each) for each in _list(document["steps"], "steps"))
+            texts = (_text(document["title"], "title"), _text(document["source"], "source"))
+            return Trace(*texts, _some(steps), _text(document["broken"], "broken"), _loop(document["loop"], steps))
+        except (KeyError, TypeError, ValueError) as error:
+            raise TraceError("trace", f"it is not complete: {_told(error)}") from error
 
     # -- as ITF -------------------------------------------------------------------------------------------------------
 
@@ -155,70 +154,90 @@ class Trace:
         """A trace in ITF, by whatever tool; one of ours comes back as it was. Raises TraceError for anything else."""
         if not isinstance(document, Mapping) or not isinstance(document.get("states"), list):
             raise TraceError("ITF", 'it has no list of "states"')
-        meta = _mapping(document.get("#meta"))
-        ours = _mapping(meta.get("holdstate"))
-        panes = _mapping(ours.get("panes"))
+        meta = _mapping_or_nothing(document.get("#meta"))
+        ours = _mapping_or_nothing(meta.get("holdstate"))
+        panes = _mapping_or_nothing(ours.get("panes"))
         try:
-            steps = tuple(_step_of_itf(state, panes) for state in document["states"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TraceError("ITF", f"a state cannot be read: {type(error).__name__}: {error}") from error
+            steps = _some(tuple(_step_of_itf(_mapping(state, "a state"), panes) for state in document["states"]))
+            loop = _loop(document.get("loop"), steps)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise TraceError("ITF", f"a state cannot be read: {_told(error)}") from error
         status = str(meta.get("status", ""))
         violated = "" if status in _FINE else f"{meta.get('source', 'the source')} says: {status}"
-        return Trace(
-            str(meta.get("description", "")),
-            str(meta.get("source", "ITF")),
-            steps,
-            str(ours.get("broken", violated)),
-            cast("int | None", document.get("loop")),
-        )
+        title, source = str(meta.get("description", "")), str(meta.get("source", "ITF"))
+        return Trace(title, source, steps, str(ours.get("broken", violated)), loop)
 
 
 _FINE: Final = frozenset({"", "ok", "passed", "success"})
 _NOTHING: Final[Mapping[str, object]] = {}
+_ACTION, _PICKS = "mbt::actionTaken", "mbt::nondetPicks"  # how Quint tells what was done
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def _mapping_or_nothing(value: object) -> Mapping[str, object]:
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else _NOTHING
 
 
-def _missing_or(panes: Panes, pane: str, name: str) -> tuple[Plain, ...]:
-    variables = panes.get(pane, {})
-    return (variables[name],) if name in variables else ()
+# -- reading what anybody may have written -----------------------------------------------------------------------------
 
 
-def _structure(document: Mapping[str, object]) -> Trace:
-    steps = tuple(
-        Step(
-            each["action"],
-            {pane: dict(variables) for pane, variables in each["panes"].items()},
-            dict(each["params"]),
-            each["note"],
-            each["is_crash"],
-        )
-        for each in cast("Iterable[dict[str, Any]]", document["steps"])
-    )
-    loop = cast("int | None", document["loop"])
-    return Trace(str(document["title"]), str(document["source"]), steps, str(document["broken"]), loop)
+def _told(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} is {type(value).__name__}, not an object")
+    return cast("Mapping[str, Any]", value)
+
+
+def _list(value: object, what: str) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{what} is {type(value).__name__}, not a list")
+    return value
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is {type(value).__name__}, not a text")
+    return value
+
+
+def _some(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    if not steps:
+        raise ValueError("there is no step")
+    return steps
+
+
+def _loop(value: object, steps: tuple[Step, ...]) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < len(steps):
+        raise ValueError(f"loop is {value!r}, not a step")
+    return value
+
+
+def _step_of_json(value: object) -> Step:
+    step = _mapping(value, "a step")
+    panes = {
+        pane: dict(_mapping(variables, f"pane {pane}")) for pane, variables in _mapping(step["panes"], "panes").items()
+    }
+    action, note, is_crash = _text(step["action"], "action"), _text(step["note"], "note"), step["is_crash"] is True
+    return Step(action, panes, dict(_mapping(step["params"], "params")), note, is_crash)
 
 
 def _step_of_itf(state: Mapping[str, object], panes: Mapping[str, object]) -> Step:
-    meta = _mapping(state.get("#meta"))
+    meta = _mapping_or_nothing(state.get("#meta"))
     found: dict[str, dict[str, Plain]] = {}
     for variable, value in state.items():
-        if variable != "#meta":
-            pane, name = cast("list[str]", panes.get(variable, ["state", variable]))
-            found.setdefault(pane, {})[name] = plain_of_itf(value)
-    action = str(meta.get("action", state.get("mbt::actionTaken", "")))
-    params = cast("dict[str, Plain]", plain_of_itf(meta.get("params", {})))
-    return Step(action, found, params, str(meta.get("note", "")), bool(meta.get("crash", False)))
+        if variable not in {"#meta", _ACTION, _PICKS}:
+            pane, name = cast("list[object]", panes.get(variable, ["state", variable]))
+            found.setdefault(_text(pane, "a pane"), {})[_text(name, "a variable")] = plain_of_itf(value)
+    action = str(meta.get("action", state.get(_ACTION, "")))
+    params = _mapping(plain_of_itf(meta["params"]), "params") if "params" in meta else _picks(state.get(_PICKS))
+    return Step(action, found, params, str(meta.get("note", "")), meta.get("crash") is True)
 
 
-def read_trace(path: Path) -> Trace:
-    """The trace in a file: ours, or ITF. Raises TraceError, OSError."""
-    try:
-        document = msgspec.json.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise TraceError(str(path), f"it is not JSON: {error}") from error
-    if isinstance(document, dict) and "states" in document and "format" not in document:
-        return Trace.from_itf(document)
-    return Trace.from_json(document)
+def _picks(value: object) -> Mapping[str, Plain]:
+    """What Quint drew, without what an action drew nothing for."""
+    variants = {name: _mapping_or_nothing(each) for name, each in _mapping_or_nothing(value).items()}
+    return {name: plain_of_itf(each["value"]) for name, each in variants.items() if each.get("tag") == "Some"}

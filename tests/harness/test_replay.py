@@ -14,7 +14,8 @@ from holdstate.tools.cli import cli
 from holdstate.tools.harness import Broken, all_paths, check_paths
 from holdstate.tools.harness.machine_tests import FAILURES_VARIABLE
 from holdstate.tools.harness.replay import ReplayError, Subject, play, play_again, read_replay, subject_of
-from holdstate.tools.trace import Trace, read_trace
+from holdstate.tools.trace import Trace
+from holdstate.tools.trace_file import read_trace
 
 from .shop import ORDER, Forgetful, Generous, Shop, nobody_pays_much
 

@@ -55,7 +55,7 @@ def test_a_model_of_ones_own_is_checked() -> None:
     result = call("spec", "check", f"{EXPLORED}:TRAPPED")
     assert result.exit_code == 1
     assert "progress: " in result.stdout
-    assert "  1. pay(amount = 1)" in result.stdout
+    assert "  1  pay(amount = 1)\n" in result.stdout
     assert "state: cart -> paid" in result.stdout
 
 
@@ -108,8 +108,8 @@ def test_a_violation_is_told_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> 
     result = call("spec", "check", *SMALL)
     assert result.exit_code == 1
     assert "terminal_runtime_has_no_active_inputs: " in result.stdout
-    assert "  3. stop" in result.stdout
-    assert "store.runtime.state: idle -> stopped" in result.stdout
+    assert "  3  stop\n" in result.stdout
+    assert "store: runtime.state: idle → stopped" in result.stdout
     document = json.loads(call("spec", "check", *SMALL, "--json").stdout)
     assert [step["action"] for step in document["violation"]["trace"]] == ["start", "open", "accept prompt 1", "stop"]
     assert document["violation"]["trace"][-1]["state"]["store"]["runtime"]["state"] == "stopped"

@@ -16,15 +16,18 @@ from holdstate.tools.tla_values import frozen_value, read_state, read_value
 from holdstate.tools.tla_whole import WholeConfiguration, configuration, whole_files
 from holdstate.tools.tlc import (
     JAR_VARIABLE,
+    Counterexample,
     TlcFailed,
     TlcMissing,
     TlcReport,
     find_jar,
     find_java,
+    read_counterexample,
     read_graph,
-    read_trace,
     read_values,
 )
+from holdstate.tools.trace import Trace
+from holdstate.tools.trace_file import read_trace
 
 from .support import call
 
@@ -92,7 +95,9 @@ def test_a_counterexample_is_read_step_by_step() -> None:
     """With the action that led to each state."""
     first = "State 1: <Initial predicate>\n/\\ x = 1\n/\\ y = 2\n\n"
     output = first + "State 2: <Go line 4, col 1 to line 5, col 2 of module m>\nx = 2\n\n"
-    assert list(read_trace(output)) == [("Initial predicate", {"x": 1, "y": 2}), ("Go", {"x": 2})]
+    assert read_counterexample(output) == Counterexample(
+        "", (("Initial predicate", {"x": 1, "y": 2}), ("Go", {"x": 2}))
+    )
 
 
 def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +183,7 @@ def test_export_checks_a_machine(tlc: Tlc, tmp_path: Path) -> None:
         "runtime_state",
         "ok",
         "25",
-        [],
+        None,
     )
     assert (steps["configuration"], steps["problem"], result.exit_code) == ("runtime_state_steps", "", ExitCode.OK)
 
@@ -205,7 +210,7 @@ def test_export_is_undecided_where_tlc_does_not_end(tlc: Tlc, tmp_path: Path, mo
 
 
 def test_export_shows_the_counterexample(tlc: Tlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the whole, with what is broken planted in the hand-written part: each step with the state that it leads to."""
+    """Of the whole, with what is broken planted in the hand-written part: as text, as a page, in ITF, and as JSON."""
     small = WholeConfiguration(
         about="Small.", bounds=WholeBounds(kinds=("operation",), runs=1, crashes=0, faults=False)
     )
@@ -216,10 +221,12 @@ def test_export_shows_the_counterexample(tlc: Tlc, tmp_path: Path, monkeypatch: 
     result = call("spec", "export", "whole", "-o", tmp_path, "--check")
     assert result.exit_code == ExitCode.FINDING
     assert "acked_is_durable" in result.stdout
-    assert "small, step 0: Initial predicate: " in result.stderr
+    assert "  0  Initial predicate\n" in result.stderr
+    assert "runtime.state: initializing → idle" in result.stderr
+    assert "acked_is_durable" in (tmp_path / "small.html").read_text(encoding="utf-8")
+    trace = read_trace(tmp_path / "small.itf.json")
+    assert trace.broken == "acked_is_durable: TLC says: Action property acked_is_durable is violated."
     as_json = call("spec", "export", "whole", "-o", tmp_path, "--check", "--json")
-    assert [step["action"] for step in json.loads(as_json.stdout)[0]["trace"]] == [
-        "Initial predicate",
-        "Open",
-        "Accept",
-    ]
+    assert Trace.from_json(json.loads(as_json.stdout)[0]["trace"]) == trace
+    assert [step.action for step in trace.steps] == ["Initial predicate", "Open", "Accept"]
+    assert [list(step.panes) for step in trace.steps] == [["store", "model"], *[["store", "driver", "model"]] * 2]
