@@ -10,7 +10,8 @@
 ``spec_command``   ``holdstate spec``: the tables; ``check_command`` explores what they allow
 ``explorer``       every state that a model can reach; ``explorer_machine`` one machine as a model,
                    ``explorer_whole`` the runtime with its store and its drivers; docs/explorer.md has the map
-``trace``          a trace as a record: JSON, ITF (``trace_itf``), a page (``trace_page``), text (``trace_text``)
+``trace``          a trace as a record: JSON, ITF (``trace_itf``); ``explorer_trace`` and ``tlc_trace`` make one,
+                   ``trace_file`` reads one; ``trace_view`` is what a page, a terminal and a text show of it
 ``harness``        tests for machines and stores of your own, with a pytest plugin; ``replay_command`` plays a failure
 ``demo``           kill ``holdstate run`` in the middle and look what became of its lines
 

@@ -179,3 +179,23 @@ def test_failures_go_where_the_environment_says(monkeypatch: pytest.MonkeyPatch)
     """Else into a folder of that name in the current one."""
     monkeypatch.delenv(FAILURES_VARIABLE)
     assert failures_folder() == Path(".holdstate-failures")
+
+
+class Transparent(Shop):
+    """It shows what is in memory and what is stored too. It forgets what it ships."""
+
+    def ship(self, *, speed: Speed, insured: bool) -> None:
+        super().ship(speed=speed, insured=insured)
+        self.row["state"] = Order.PAID
+
+    def panes(self) -> dict[str, dict[str, Any]]:
+        return {"memory": dict(self.row), "store": dict(self.stored), "system": {"state": "never shown"}}
+
+
+def test_what_an_adapter_shows_besides_is_in_the_trace() -> None:
+    """By its panes, after those that are compared, which it cannot replace; nothing of it is compared."""
+    trace = failure_of(machine_harness(ORDER, Transparent, settings=QUICK).TestCase).trace
+    assert {tuple(step.panes) for step in trace.steps} == {("machine", "system", "memory", "store")}
+    last = trace.steps[-1].panes
+    assert (last["machine"]["state"], last["system"]["state"]) == ("shipped", "paid")
+    assert (last["memory"]["state"], last["store"]["state"]) == ("paid", "paid")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias, final
 
 from ...spec.errors import TransitionRefused
-from .misuse import check_adapter, check_adapter_maker, checked_fields, checked_refusals
+from .misuse import check_adapter, check_adapter_maker, checked_fields, checked_panes, checked_refusals
 
 
 class Adapter(Protocol):
@@ -21,6 +21,8 @@ class Adapter(Protocol):
         crash()         take the system down as SIGKILL would; ``restart()`` then brings it up again from what it stored
         after_crash(state, fields)
                         the (state, fields) that must be there after a restart, given those before; the same by default
+        panes()         more to be shown side by side in the trace of a failure, such as what is in memory and what is
+                        stored: ``{"memory": {…}, "store": {…}}``; it is not compared
         stop()          clean up after an example
     """
 
@@ -77,6 +79,11 @@ class System:
             if self._loop is not None:
                 self._loop.run_until_complete(self._loop.shutdown_asyncgens())
                 self._loop.close()
+
+
+def panes_of(system: System) -> dict[str, Mapping[str, object]]:
+    """What else the adapter wants to be shown; nothing where it has no ``panes()``."""
+    return checked_panes(system.adapter, system.call("panes")) if system.can("panes") else {}
 
 
 def fields_of(system: System, known: Iterable[str]) -> dict[str, object]:

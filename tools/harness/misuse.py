@@ -22,7 +22,7 @@ class HarnessMisused(HoldstateError, TypeError):
 
 
 _NEEDED = ("start", "fire", "state")
-_OPTIONAL = ("fields", "crash", "restart", "after_crash", "stop")
+_OPTIONAL = ("fields", "crash", "restart", "after_crash", "panes", "stop")
 
 
 def check_machine(machine: object) -> None:
@@ -78,6 +78,14 @@ def checked_fields(adapter: object, told: object, known: Iterable[str]) -> dict[
         if name not in names:
             declared = ", ".join(names) or "none"
             raise HarnessMisused(where, f"fields() tells of {name!r}, the fields of the machine are: {declared}")
+    return dict(told)
+
+
+def checked_panes(adapter: object, told: object) -> dict[str, Mapping[str, object]]:
+    """What ``panes()`` told. Raises HarnessMisused for anything but mappings by name."""
+    if not isinstance(told, Mapping) or not all(isinstance(each, Mapping) for each in told.values()):
+        where = f"adapter {type(adapter).__name__}"
+        raise HarnessMisused(where, f"panes() returned {told!r}; it returns what is shown of each part, by its name")
     return dict(told)
 
 

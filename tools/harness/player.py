@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from ...spec.errors import HoldstateError, TransitionRefused
 from ...spec.table import Step as TableStep
 from ..trace import Panes, Step, Trace, plain
-from .adapters import NewAdapter, System, fields_of
+from .adapters import NewAdapter, System, fields_of, panes_of
 from .coverage import Coverage, Edge, coverage_of
 from .moves import CRASH, AnyMachine, Move, foretold, shown
 
@@ -172,7 +172,7 @@ class Player:
 
     def _compare(self, action: str, params: Mapping[str, object], note: str) -> None:
         state, fields = self._seen()
-        self._record(action, params, note, state, fields)
+        self._record(action, params, note, (state, fields), panes_of(self._system))
         wrong = {name: value for name, value in fields.items() if plain(value) != plain(self.fields[name])}
         restarted = " after a crash" if action == CRASH else ""
         if str(plain(state)) != self.state.value:
@@ -197,10 +197,17 @@ class Player:
                 raise self._fail(f"invariant {name}", verdict or "it does not hold")
 
     def _record(
-        self, action: str, params: Mapping[str, object], note: str, state: object, fields: Mapping[str, object]
+        self,
+        action: str,
+        params: Mapping[str, object],
+        note: str,
+        seen: tuple[object, Mapping[str, object]],
+        more: Mapping[str, Mapping[str, object]],
     ) -> None:
+        state, fields = seen
         expected = {_STATE: self.state, **self.fields}
-        panes = {MACHINE_PANE: expected, SYSTEM_PANE: {_STATE: state, **fields}}
+        panes: dict[str, Mapping[str, object]] = {MACHINE_PANE: expected, SYSTEM_PANE: {_STATE: state, **fields}}
+        panes |= {name: variables for name, variables in more.items() if name not in panes}
         self._steps.append(
             Step(str(action), cast("Panes", plain(panes)), cast("Any", plain(params)), note, action == CRASH)
         )
@@ -216,10 +223,10 @@ class Player:
     def _broken(self, action: str, params: Mapping[str, object], rule: str, problem: str) -> Broken:
         """The step that went wrong is recorded as far as the system can still be looked at."""
         try:
-            state, fields = self._seen()
+            seen, more = self._seen(), panes_of(self._system)
         except Exception as error:  # noqa: BLE001 - a system that is broken may answer with anything
-            state, fields = f"not to be seen: {error!r}", {}
-        self._record(action, params, rule, state, fields)
+            seen, more = (f"not to be seen: {error!r}", {}), {}
+        self._record(action, params, rule, seen, more)
         return self._fail(rule, problem)
 
     def _fail(self, rule: str, problem: str) -> Broken:
