@@ -207,7 +207,7 @@ def _article(trace: Trace, number: int, boards: tuple[Board, ...]) -> str:
         said = f"<strong>✗ {_said(name)}</strong>{text(visible_lines(rest))}"
         parts.append(f'<p class="fell-here">{said}</p>')
     if trace.loop is not None and number == last:
-        parts.append(f'<p class="still">{_for_ever(trace)}.</p>')
+        parts.append(f'<p class="still">{_for_ever(trace).capitalize()}.</p>')
     if number and not any(board.is_changed for board in boards):
         parts.append('<p class="still">Nothing that is shown changed.</p>')
     parts += [

@@ -91,8 +91,7 @@ async def browser() -> AsyncIterator[Browser]:
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        # Root, as in a container, may not use the sandbox; nothing but pages of these tests is opened.
-        launched = await playwright.chromium.launch(executable_path=find_chromium(), chromium_sandbox=os.geteuid() != 0)
+        launched = await playwright.chromium.launch(executable_path=find_chromium(), timeout=120_000)
         yield launched
         await launched.close()
 

@@ -206,9 +206,12 @@ async def test_hostile_texts_stay_texts(open_page: Open) -> None:
     """In every place of a trace: they are shown as they are, nothing of them runs, nothing is asked for."""
     panes: Panes = {HOSTILE: {HOSTILE: {HOSTILE: HOSTILE}, "list": [HOSTILE, {HOSTILE: HOSTILE}]}}
     steps = (Step(HOSTILE, panes), Step(HOSTILE, {HOSTILE: {}}, {HOSTILE: HOSTILE}, HOSTILE, is_crash=True))
-    trace = Trace(HOSTILE, HOSTILE, (*steps, steps[0]), f"{HOSTILE}: {HOSTILE}\n{HOSTILE}", 0)
+    other: Panes = {HOSTILE: {HOSTILE: {HOSTILE: f"{HOSTILE} 2", "new": HOSTILE}, "list": [HOSTILE]}}
+    last = (steps[0], Step(HOSTILE, other), steps[0])
+    trace = Trace(HOSTILE, HOSTILE, (*steps, *last), f"{HOSTILE}: {HOSTILE}\n{HOSTILE}", 0)
     shown = await open_page(trace_page(trace))
-    await shown.press("Home", "j", "j", "c")
+    await shown.press("Home", "j", "j", "j", "c")
+    assert await shown.page.locator("td.changed ins, td.changed del").count() > 4
     assert await shown.page.locator("img, svg, script:not([id])").count() == 1  # the script of the page itself
     said = await shown.text("h1")
     assert said == HOSTILE.replace("\u202e", "\\u202e")
