@@ -30,7 +30,6 @@ def replay(
 
     wanted = read_replay(file)
     outcome = play_again(wanted, subject_of(wanted, file, machine=machine, adapter=adapter), str(file))
-    write_trace_files(outcome.trace, html, itf)
     verdict, code = _verdict(is_broken=outcome.broken is not None, is_same=outcome.is_same, unchecked=outcome.unchecked)
     if as_json:
         broken = None if outcome.broken is None else str(outcome.broken)
@@ -38,6 +37,7 @@ def replay(
     else:
         write_trace(outcome.trace)
         note(f"{verdict}; the file says: {wanted.rule}: {wanted.problem}")
+    write_trace_files(outcome.trace, html, itf)
     return code
 
 

@@ -81,7 +81,10 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: check_paths(ORDER, Stateless, []), r"adapter Stateless: it has no method state\(\)"),  # type: ignore[arg-type]
     (lambda: played(Odd), r"adapter Odd: fields\(\) tells of 'payed', the fields of the machine are: paid, payer"),
     (lambda: played(Silent), r"adapter Silent: fields\(\) returned None"),
-    (lambda: played(Unclear), r"adapter Unclear: panes\(\) returned {'store': 'paid'}; it returns what is shown of each"),
+    (
+        lambda: played(Unclear),
+        r"adapter Unclear: panes\(\) returned {'store': 'paid'}; it returns what is shown of each",
+    ),
     (lambda: played(Fielded), r"adapter Fielded: fields is .*, not a method"),
     (lambda: played(Mortal), r"adapter Mortal: it has crash\(\) and no restart\(\)"),
     (lambda: played(Reborn), r"adapter Reborn: it has restart\(\) and no crash\(\)"),
