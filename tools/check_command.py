@@ -107,6 +107,8 @@ def check(
     trace = None if report.violation is None else explorer_trace(model.name, report.violation)
     if trace is not None:
         write_trace_files(trace, html, itf)
+    elif html is not None or itf is not None:
+        note("nothing is broken, so no trace was written")
     if json:
         write_document(as_document(model.name, model.bounds, report))
     else:

@@ -49,7 +49,7 @@ nav .again { color: var(--dim); }
 .crash::after { content: ""; flex: 1; border-top: 2px dashed; }
 nav .crash { grid-column: 1 / -1; padding: .1rem 0; margin-right: -.8rem; }
 main { overflow: auto; padding: .8rem 1.2rem 2rem; position: relative; }
-article { display: none; }
+article { display: none; scroll-margin-top: 1rem; }
 :root:not(.js) article:target, :root:not(.js) main:not(:has(:target)) article:last-of-type { display: block; }
 article.current { display: block; }
 .head { display: flex; gap: .3rem .9rem; align-items: baseline; flex-wrap: wrap; }
@@ -243,14 +243,22 @@ def _pane(board: Board, pane: str) -> str:
 
 
 def _group(name: str, rows: list[Row], board: Board, *, is_first: bool) -> str:
-    is_same = not is_first and not any(row.is_changed for row in rows)
+    is_same = all(_kind(row, board, is_first=is_first) == "same" for row in rows)
     head = f'<tr><th scope="rowgroup" colspan="{len(board.panes) + 1}">{text(name)}</th></tr>' if name else ""
     lines = "".join(_row(row, board, is_first=is_first) for row in rows)
     return f'<tbody class="{"same" if is_same else "some"}">{head}{lines}</tbody>'
 
 
+def _kind(row: Row, board: Board, *, is_first: bool) -> str:
+    """``changed``; ``new`` where there was nothing before, in any pane; or ``same``, which can be hidden."""
+    if row.is_changed:
+        return "changed"
+    pairs = zip(board.panes, row.cells, strict=True)
+    return "new" if is_first or any(pane in board.came and cell.after for pane, cell in pairs) else "same"
+
+
 def _row(row: Row, board: Board, *, is_first: bool) -> str:
-    kind = "changed" if row.is_changed else "first" if is_first else "same"
+    kind = _kind(row, board, is_first=is_first)
     cells = "".join(_cell(cell, is_gone=pane in board.gone) for pane, cell in zip(board.panes, row.cells, strict=True))
     sign = ""
     if len(board.panes) > 1:

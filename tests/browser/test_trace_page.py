@@ -141,6 +141,14 @@ async def test_what_changed_is_marked(open_page: Open) -> None:
     assert len(await shown.texts("article.current tbody th[scope=row]")) == everything > 2
 
 
+async def test_what_comes_with_a_new_part_is_not_hidden(open_page: Open) -> None:
+    """``c`` leaves all that a driver has when it appears, and what the store changed."""
+    shown = await open_page(PAGE, "#4")
+    await shown.press("c")
+    assert await shown.texts("article.current tbody tr:has(th:text-is('kind')) > *") == ["kind", "prompt", "prompt", ""]
+    assert await shown.texts("article.current tbody th[scope=rowgroup]") == ["runtime", "inputs 1"]
+
+
 async def test_the_crash_line_is_at_its_step(open_page: Open) -> None:
     """In the list and in the step, where the driver is gone; no other step has one."""
     shown = await open_page(PAGE, "#3")

@@ -11,6 +11,7 @@ from holdstate.runtime import core
 from holdstate.spec.commands import COMMANDS
 from holdstate.tools import check_command
 from holdstate.tools.explorer import Explorer
+from holdstate.tools.trace_file import read_trace
 
 from .support import call
 
@@ -56,7 +57,7 @@ def test_a_model_of_ones_own_is_checked() -> None:
     assert result.exit_code == 1
     assert "progress: " in result.stdout
     assert "  1  pay(amount = 1)\n" in result.stdout
-    assert "state: cart -> paid" in result.stdout
+    assert "state: cart → paid" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,19 @@ def test_the_whole_is_checked() -> None:
     """Ok with 0."""
     result = call("spec", "check", *SMALL)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "whole: ok")
+
+
+def test_the_trace_of_a_violation_is_written(tmp_path: Path) -> None:
+    """As a page and in ITF; where nothing is broken stderr says that there is none."""
+    page, itf = tmp_path / "a.html", tmp_path / "a.itf.json"
+    assert (
+        call("spec", "check", f"{EXPLORED}:ORDER", "--html", page).stderr
+        == "nothing is broken, so no trace was written\n"
+    )
+    assert not page.exists()
+    assert call("spec", "check", f"{EXPLORED}:TRAPPED", "--html", page, "--itf", itf).exit_code == 1
+    assert "progress" in page.read_text(encoding="utf-8")
+    assert read_trace(itf).broken_name == "progress"
 
 
 def test_a_violation_is_told_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
