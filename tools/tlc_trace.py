@@ -87,7 +87,7 @@ def _part(part: State) -> dict[str, Any]:
     """A store or an image as a pane: what is there, inputs by number, receipts in order."""
     found = {}
     for name, value in part.items():
-        rows = dict(enumerate(value, 1)) if name == "in" and isinstance(value, tuple) else value
+        rows: Any = dict(enumerate(value, 1)) if name == "in" and isinstance(value, tuple) else value
         shown = _part(rows) if name == "doubt" and rows is not None else _present(rows)
         if shown not in _NOTHING:
             found[_RECORDS.get(name, name)] = shown

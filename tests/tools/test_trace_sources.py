@@ -129,10 +129,8 @@ def test_no_counterexample_is_told(tmp_path: Path) -> None:
 
 
 RECORD = {"state": "queued", "kind": "event", "error": None}
-MEMORY = {
-    **{"epoch": 1, "revision": 2, "rt": {"state": "idle", "run": None}, "in": (RECORD,)},
-    **{"held": None, "behind": False, "doubt": None},
-}
+IMAGE = {"epoch": 1, "revision": 2, "rt": {"state": "idle", "run": None}, "in": (RECORD,)}
+MEMORY = {**IMAGE, "held": None, "behind": False, "doubt": None}
 DOUBT = {**MEMORY, "doubt": {"revision": 3, "rt": {"state": "running"}, "in": ()}}
 
 
@@ -175,26 +173,16 @@ def test_what_became_of_a_commit_is_told_of_tlc_too() -> None:
     store: Any = first["store"]
     nobody = {"d1": None, "d2": None}
     written, claimed = {**store, "revision": 3}, {**store, "epoch": 2}
-    behind = {**MEMORY, "behind": True}
+    behind, doubt = ({"d1": each, "d2": None} for each in ({**MEMORY, "behind": True}, DOUBT))
     told = {
         "done": ("Stop", first, _whole(store=written), (False, "")),
         "open": ("Open", first, _whole(store=claimed, memory={"d1": MEMORY, "d2": MEMORY}), (False, "")),
         "open, crash": ("Open", first, _whole(store=claimed), (True, "its commit landed")),
         "crash": ("Crash", first, _whole(memory=nobody), (True, "")),
         "crash after": ("Stop", first, _whole(memory=nobody, store=written), (True, "its commit landed")),
-        "doubt": ("Stop", first, _whole(memory={"d1": DOUBT, "d2": None}), (False, f"{UNKNOWN}; it did not")),
-        "behind": (
-            "Stop",
-            first,
-            _whole(memory={"d1": behind, "d2": None}, store=written),
-            (False, f"{UNKNOWN}; it did"),
-        ),
-        "still": (
-            "ReadBack",
-            _whole(memory={"d1": DOUBT, "d2": None}),
-            _whole(memory={"d1": DOUBT, "d2": None}),
-            (False, ""),
-        ),
+        "doubt": ("Stop", first, _whole(memory=doubt), (False, f"{UNKNOWN}; it did not")),
+        "behind": ("Stop", first, _whole(memory=behind, store=written), (False, f"{UNKNOWN}; it did")),
+        "still": ("ReadBack", _whole(memory=doubt), _whole(memory=doubt), (False, "")),
         "fenced": ("Stop", _whole(store=claimed), _whole(store=claimed, memory=nobody), (False, "fenced off")),
         "fenced, crash": ("Crash", _whole(store=claimed), _whole(store=claimed, memory=nobody), (True, "")),
     }
