@@ -291,7 +291,7 @@ class MemoryStore:
     @contextmanager
     def _rows(self, runtime_id: str) -> Iterator[RuntimeRows]:
         with self._open() as tables:
-            yield tables.rows.get(runtime_id, RuntimeRows())
+            yield tables.rows.get(runtime_id) or RuntimeRows()
 
 
 def _write_member(tables: Tables, member: Commit | Claim, undo: Undo) -> WriteResult:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -27,12 +26,12 @@ import msgspec
 from attrs import asdict, define, field
 
 from ..spec.errors import HoldstateError
+from .campaign_nursery import Nursery
 
 LEDGER: Final = "ledger.jsonl"
 STORE: Final = "store"
 MOST_ACKS: Final = 40
 LONGEST_DELAY_NS: Final = 1_000_000
-_WORKER: Final = "holdstate.tools.campaign_worker"
 _CHUNK: Final = 65536
 
 
@@ -90,32 +89,23 @@ class Report:
 class Worker:
     """One child process, and the lines that it has written."""
 
-    def __init__(self, arguments: list[str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+    def __init__(self, nursery: Nursery, arguments: list[str]) -> None:
+        self._nursery = nursery
+        self._pid, self._stdin, self._stdout = nursery.bear(arguments)
         self._lines: list[bytes] = []
         self._rest = b""
-
-    @property
-    def code(self) -> int | None:
+        self.code: int | None = None
         """Its exit code, once it was waited for."""
-        return self._process.returncode
 
     def start(self, wanted: str) -> None:
         """Let it go to work (``work``), or only look (``look``)."""
         with suppress(BrokenPipeError):  # it is gone: its missing answer will tell
-            self._pipe(self._process.stdin).write(f"{wanted}\n".encode())
-
-    @staticmethod
-    def _pipe(stream: Any) -> Any:
-        assert stream is not None
-        return stream
+            os.write(self._stdin, f"{wanted}\n".encode())
 
     def read(self) -> list[bytes]:
         """Some whole lines; none when it ended. A last line that was cut off is dropped."""
         while not self._lines:
-            chunk = os.read(self._pipe(self._process.stdout).fileno(), _CHUNK)
+            chunk = os.read(self._stdout, _CHUNK)
             if not chunk:
                 return []
             *self._lines, self._rest = (self._rest + chunk).split(b"\n")
@@ -136,7 +126,7 @@ class Worker:
         """SIGKILL, then what is left in the pipe. Nothing where it was waited for before."""
         if self.code is not None:
             return []
-        self._process.send_signal(signal.SIGKILL)
+        os.kill(self._pid, signal.SIGKILL)
         left: list[bytes] = []
         while lines := self.read():
             left += lines
@@ -145,9 +135,9 @@ class Worker:
 
     def wait(self) -> None:
         """Wait for its end and close the pipes."""
-        self._process.wait()
-        self._pipe(self._process.stdin).close()
-        self._pipe(self._process.stdout).close()
+        self.code = self._nursery.wait(self._pid)
+        os.close(self._stdin)
+        os.close(self._stdout)
 
 
 @final
@@ -166,30 +156,30 @@ class Campaign:
         """Kill until ``kills`` is reached or something is found. ``tell`` hears of each kill."""
         started = perf_counter()
         self._ledger.touch()
-        workers = [self._new_worker(0)]
-        try:
+        with Nursery() as nursery:
             for kill in range(self._kills):
-                # It loads while the one before it works.
-                workers.append(self._new_worker(kill + 1))
-                worker = workers[-2]
-                if self._check(worker, kill, "work"):
-                    break
-                self._work_and_kill(worker, kill)
+                with self._life(nursery, kill) as worker:
+                    if self._check(worker, kill, "work"):
+                        break
+                    self._work_and_kill(worker, kill)
                 self.report.kills += 1
                 if tell is not None:
                     tell(self.report)
             else:
-                self._check(workers[-1], self._kills, "look")
-        finally:
-            for worker in workers[-2:]:
-                worker.kill()
+                with self._life(nursery, self._kills) as worker:
+                    self._check(worker, self._kills, "look")
         self.report.operations = dict(sorted(self._operations.items()))
         self.report.seconds = perf_counter() - started
         return self.report
 
-    def _new_worker(self, number: int) -> Worker:
+    @contextmanager
+    def _life(self, nursery: Nursery, number: int) -> Iterator[Worker]:
         seed = f"{self.report.seed}/{number}"
-        return Worker([str(self._store), str(self._ledger), seed, self._sabotage])
+        worker = Worker(nursery, [str(self._store), str(self._ledger), seed, self._sabotage])
+        try:
+            yield worker
+        finally:
+            worker.kill()
 
     def _check(self, worker: Worker, kill: int, wanted: str) -> bool:
         """Let ``worker`` look at what the last kill left; whether it found anything."""

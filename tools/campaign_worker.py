@@ -1,7 +1,7 @@
 """One life of a campaign's store: check what the last kill left, go on working, and be killed. A process of its own.
 
-It speaks on a pipe, one JSON line at a time: ``{"warm": …}`` once it is loaded, ``{"checked": …}`` with what it found,
-then ``{"call": operation}`` before each call and ``{"ack": n, "answer": …}`` after its await returned.
+It speaks on a pipe, one JSON line at a time: ``{"checked": …}`` with what it found, then ``{"call": operation}`` before
+each call and ``{"ack": n, "answer": …}`` after its await returned.
 """
 
 from __future__ import annotations
@@ -234,7 +234,6 @@ def main(arguments: list[str]) -> None:
     """``PATH LEDGER SEED SABOTAGE``: wait for a line on stdin, check, work until killed (or stop after the check)."""
     path, ledger, seed, sabotage = arguments
     pipe = Pipe(0, "")
-    pipe.say({"warm": os.getpid()})
     wanted = sys.stdin.readline().strip()
     if not wanted:
         return
@@ -244,7 +243,3 @@ def main(arguments: list[str]) -> None:
         pipe.say({"checked": verdict})
         if wanted == "work" and not verdict["findings"]:
             asyncio.run(live(store, Pipe(verdict["landed"], sabotage), Random(seed)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

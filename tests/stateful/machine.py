@@ -18,6 +18,9 @@ from .model import Given, Refused
 from .operations import GROUPED, INTENTS, KINDS, WORKING, Operations
 from .world import FOREVER
 
+TEN_YEARS: Final = 10 * 365.25 * 86400.0
+FARTHEST: Final = 5 * TEN_YEARS
+
 
 class DriverMachine(Operations):
     """Subclasses give ``new_store``."""
@@ -134,7 +137,7 @@ class DriverMachine(Operations):
     @precondition(lambda self: self.driver is not None)
     @rule(
         data=st.data(),
-        name=st.sampled_from(("retire", "abandon_pending", "reset", "recycle", "recover")),
+        name=st.sampled_from(("retire", "retire", "abandon_pending", "reset", "recycle", "recover")),
         really=st.integers(0, 3),
     )
     def lifecycle(self, data: st.DataObject, name: str, really: int) -> None:
@@ -162,6 +165,15 @@ class DriverMachine(Operations):
     @rule(seconds=st.sampled_from((0.3, 1.0, 2.5, 10.0)))
     def time_passes(self, seconds: float) -> None:
         self.clock.seconds += seconds
+
+    @rule(seconds=st.sampled_from((1.0, 4.0, 3600.0, TEN_YEARS)), back=st.booleans())
+    def the_clock_jumps(self, seconds: float, *, back: bool) -> None:
+        """As when it is set, in either direction: order is by sequence, and no wait gets longer than the longest."""
+        if abs(self.clock.seconds) > FARTHEST:
+            self.clock.seconds = 0.0
+        else:
+            self.clock.seconds += -seconds if back else seconds
+        self.taken["clock set back" if back else "clock set forward"] += 1
 
     @precondition(lambda self: self.driver is not None and self.doubt is None)
     @rule()
@@ -247,6 +259,6 @@ EFFECTIVE: Final = (
     *("recover", "stop", "destroy", "stop by control", "crash", "crash by a fault", "second opener", "fenced"),
     *(f"fault: {fault.value}" for fault in Fault),
     *("fault while opening", "doubt", "doubt cleared up", "refused while unreadable", "begin and vanish"),
-    *("group of accepts", "group of anything"),
+    *("group of accepts", "group of anything", "clock set back", "clock set forward"),
 )
 """What a campaign has to have done at least once, each with effect."""

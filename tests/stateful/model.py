@@ -7,8 +7,7 @@ changes nothing. ``crash`` is what the death of the process and the next open do
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -117,7 +116,9 @@ class Model:
     jitter: float = 0.5
 
     def copy(self) -> Model:
-        return deepcopy(self)
+        """One that shares nothing which changes."""
+        items = {input_id: replace(item) for input_id, item in self.items.items()}
+        return replace(self, contributors=list(self.contributors), items=items, receipts=dict(self.receipts))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Model:
         return []
 
     def _front(self, waiting: list[Item]) -> list[Item]:
-        if not waiting or (waiting[0].due is not None and waiting[0].due > self.now):
+        if not waiting or self._waits(waiting[0]):
             return []
         if waiting[0].failures or waiting[0].prompt:
             return waiting[:1]
@@ -153,6 +154,11 @@ class Model:
                 break
             front.append(item)
         return front[: 1 if self.rules.max_attempts == 1 else self.rules.max_batch]
+
+    def _waits(self, item: Item) -> bool:
+        """A wait that is longer than any there is comes of a clock that was set back, and is none."""
+        _, _, longest, spread = self.rules.backoff
+        return item.due is not None and self.now < item.due <= self.now + longest * (1.0 + spread)
 
     def steer_prefix(self) -> list[Item]:
         """What may join the current run: no failure of a shared run may end an input (C15)."""

@@ -57,6 +57,8 @@ class World(RuleBasedStateMachine):
     """Subclasses give ``new_store``; ``taken`` counts over all examples what happened."""
 
     taken: ClassVar[Counter[str]]
+    steps: ClassVar[Counter[str]] = Counter()
+    """Rules that were taken, over all examples of all machines; ``begun`` counts the examples."""
     vanishing: ClassVar[bool] = True
     """Whether turns of the loop can be counted: where commits run on a thread they cannot."""
 
@@ -70,6 +72,7 @@ class World(RuleBasedStateMachine):
 
     @initialize(attempts=st.sampled_from([1, 2, 3, 3]), batch=st.sampled_from([1, 3]))
     def begin(self, attempts: int, batch: int) -> None:
+        self.steps["begun"] += 1
         self.clock, self.loop = Clock(), Loop()
         self.inner = self.new_store()
         self.store = FaultyStore(self.inner)
@@ -266,6 +269,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def all_agrees(self) -> None:
+        self.steps["taken"] += 1
         if getattr(self, "driver", None) is None or self.driver is None:
             return
         findings = self.inner.verify()
