@@ -86,7 +86,9 @@ class Actor:
 
     def check_invariants(self) -> None:
         """Debug mode: every invariant that can be told from memory."""
-        findings = check_image(View(self.image.runtime, self.image.active()), at_rest=False)
+        findings = check_image(
+            View(self.image.runtime, self.image.active(), set_aside=self.image.set_aside), at_rest=False
+        )
         if findings:
             raise InvariantViolated(self.runtime_id, findings)
 
@@ -188,7 +190,9 @@ class Actor:
         return loaded
 
     def _with_volatile(self, loaded: LoadedRuntime) -> RuntimeImage:
-        image = RuntimeImage(attached_as(self.image.runtime, loaded.record), (*loaded.inputs, *self.image.ephemeral()))
+        inputs = (*loaded.inputs, *self.image.ephemeral())
+        record = attached_as(self.image.runtime, loaded.record)
+        image = RuntimeImage(record, inputs, set_aside=len(loaded.set_aside))
         image.bodies.update(self.image.bodies)
         return image
 

@@ -26,10 +26,12 @@ class RuntimeImage:
     ephemeral ones.
     """
 
-    __slots__ = ("bodies", "inputs", "keys", "lanes", "runtime", "scopes")
+    __slots__ = ("bodies", "inputs", "keys", "lanes", "runtime", "scopes", "set_aside")
 
-    def __init__(self, runtime: RuntimeRecord, inputs: Iterable[InputRecord] = ()) -> None:
+    def __init__(self, runtime: RuntimeRecord, inputs: Iterable[InputRecord] = (), *, set_aside: int = 0) -> None:
         self.runtime = runtime
+        self.set_aside = set_aside
+        """So many more active inputs are stored and counted, with rows that cannot be read."""
         self.inputs: dict[InputId, InputRecord] = {}
         self.lanes: dict[Lane, SortedDict[int, InputId]] = {lane: SortedDict() for lane in Lane}
         self.scopes: dict[Scope, dict[InputId, None]] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from attrs import evolve
+
 from . import core
 from .actor import Actor
 from .commands import Open
@@ -57,9 +59,9 @@ def _settle(
     at = environment.now()
     if loaded is None:
         loaded = LoadedRuntime(RuntimeRecord(runtime_id, created_at=at))
-    image = RuntimeImage(loaded.record, loaded.inputs)
+    image = RuntimeImage(loaded.record, loaded.inputs, set_aside=len(loaded.set_aside))
     actor = Actor(runtime_id, image, settings, environment, generation)
     member = Member(actor)
     delta = core.step(image, Open(at, loaded.receipts), settings)
     member.add([(delta, image.apply(delta))])
-    return actor, member, cast("RecoveryReport", delta.outcome)
+    return actor, member, evolve(cast("RecoveryReport", delta.outcome), set_aside=loaded.set_aside)

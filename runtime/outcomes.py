@@ -105,13 +105,17 @@ class RecoveryDetail:
 @final
 @frozen
 class RecoveryReport:
-    """``recovered`` inputs were looked at; ``requeued``, ``consumed`` and ``abandoned`` count the changed ones."""
+    """``recovered`` inputs were looked at; ``requeued``, ``consumed`` and ``abandoned`` count the changed ones.
+
+    ``set_aside`` names a row for each input that was left out because of it: see ``on_corrupt`` of the store.
+    """
 
     recovered: int = 0
     requeued: int = 0
     consumed: int = 0
     abandoned: int = 0
     details: tuple[RecoveryDetail, ...] = ()
+    set_aside: tuple[str, ...] = ()
 
 
 @final

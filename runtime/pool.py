@@ -203,6 +203,8 @@ class RuntimePool:
         driver = await PersistentRuntimeDriver.open(
             runtime_id, self._store, settings=self._settings.runtime, environment=self._environment
         )
+        for row in driver.recovery_report.set_aside:
+            self.note(runtime_id, "an input was set aside", StoreCorruption(row, "it cannot be read"))
         entry = OpenRuntime(driver, Waiters(), None, self._observed.opened(driver))
         driver.listen(lambda deltas: self._committed(entry, deltas))
         if self._executor is not None:

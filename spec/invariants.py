@@ -245,7 +245,7 @@ def _successor(image: Image) -> Problems:
 
 def _counts(image: Image) -> Problems:
     runtime, counts = image.runtime, image.runtime.counts
-    durable = sum(each.admission.durability is not Durability.EPHEMERAL for each in image.active)
+    durable = image.set_aside + sum(each.admission.durability is not Durability.EPHEMERAL for each in image.active)
     rows = [("active inputs", durable, counts.active)]
     if image.stored is not None:
         stored, pruned = image.stored, image.stored.pruned

@@ -181,6 +181,10 @@ class Image(Protocol):
     def active(self) -> Sequence[InputView]: ...
     @property
     def stored(self) -> Stored | None: ...
+    @property
+    def set_aside(self) -> int:
+        """Active inputs that are counted and cannot be read."""
+        ...
 
 
 @final
@@ -191,6 +195,7 @@ class View:
     runtime: RuntimeView
     active: Sequence[InputView]
     stored: Stored | None = None
+    set_aside: int = 0
 
 
 def ended_inputs(image: Image) -> Sequence[InputView]:

@@ -246,6 +246,17 @@ class RoutingDisposition(StrEnum):
     DROP = "drop"
 
 
+# -- stores --------------------------------------------------------------------------------------------------------
+
+
+@final
+class OnCorrupt(StrEnum):
+    """What opening a runtime does with the rows of it that cannot be read: refuse it, or go on without them."""
+
+    STRICT = "strict"
+    QUARANTINE = "quarantine"
+
+
 # -- commands and what they announce -------------------------------------------------------------------------------
 
 

@@ -24,11 +24,13 @@ from ..runtime.errors import (
     StoreLost,
     StoreReadOnly,
 )
+from ..spec.vocabulary import OnCorrupt
 from . import lmdb_files as files
 from .codec import encode_number
 from .lmdb_errors import DATA_FILE, error_of_lmdb, error_of_os
 from .lmdb_gate import Gate
 from .lmdb_opening import EnvironmentOptions, fill, open_environment
+from .lmdb_quarantine import Quarantine
 from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transaction
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class StoreEnvironment:
         self.bytes_written = 0
         self.ordinals: dict[str, bytes] = {}
         """Key prefixes of runtimes by id, as committed; emptied when the environment is reopened."""
+        self.quarantine = Quarantine() if options.on_corrupt is OnCorrupt.QUARANTINE else None
         self._options = options
         self._map_size = options.map_size
         self._pid = os.getpid()

@@ -10,6 +10,7 @@ import lmdb
 from attrs import frozen
 
 from ..runtime.errors import StoreCorruption, StoreError, StoreInUse, StoreTooNew
+from ..spec.vocabulary import OnCorrupt
 from .codec import decode_number, encode_number
 from .lmdb_errors import DATA_FILE, code_of, error_of_lmdb
 from .lmdb_files import FILE_MODE, check_data_file
@@ -29,6 +30,7 @@ class EnvironmentOptions:
     max_map_size: int
     read_only: bool
     allow_network: bool
+    on_corrupt: OnCorrupt = OnCorrupt.STRICT
 
 
 def fill(directory: Path, options: EnvironmentOptions) -> None:

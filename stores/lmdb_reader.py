@@ -30,6 +30,7 @@ from .codec_envelope import row_name, unseal
 from .codec_events import decode_event
 from .codec_inputs import decode_input
 from .lmdb_environment import StoreEnvironment
+from .lmdb_quarantine import Quarantine
 from .lmdb_rows import (
     ACTIVE,
     BLOBS,
@@ -68,9 +69,10 @@ _MANY: Final = 1000
 class LmdbReader:
     """The ``Reader`` of one transaction. ``ordinals`` are key prefixes of runtimes that are known to be committed."""
 
-    def __init__(self, rows: Rows, ordinals: dict[str, bytes]) -> None:
+    def __init__(self, rows: Rows, ordinals: dict[str, bytes], quarantine: Quarantine | None = None) -> None:
         self._rows = rows
         self._ordinals = ordinals
+        self._quarantine = quarantine
 
     def prefix(self, runtime_id: str) -> bytes | None:
         """What the keys of a runtime start with; None when it is not stored."""
@@ -104,23 +106,58 @@ class LmdbReader:
 
     def load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
         """The runtime as stored, without claiming it; StoreCorruption when active inputs are missing."""
+        try:
+            return self._load_runtime(runtime_id)
+        except StoreCorruption as error:
+            if self._quarantine is not None:
+                self._quarantine.take(error)
+            raise
+
+    def _load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
         prefix = self.prefix(runtime_id)
         record = None if prefix is None else self.record_at(prefix, runtime_id)
         if prefix is None or record is None:
             return None
         with paused_collector() if record.counts.active > _MANY else nullcontext():
-            inputs = tuple([decode_input(ACTIVE, *row) for row in self._rows.states(prefix)])
-            if len(inputs) != record.counts.active:
-                problem = f"{len(inputs)} active inputs are stored, its record counts {record.counts.active}"
+            inputs, set_aside = self._active(prefix)
+            if len(inputs) + len(set_aside) != record.counts.active:
+                found = len(inputs) + len(set_aside)
+                problem = f"{found} active inputs are stored, its record counts {record.counts.active}"
                 raise StoreCorruption(f"runtime {runtime_id!r}", problem)
             _check_distinct(runtime_id, inputs)
+            receipts: list[RunBoundaryReceipt] = []
             runs = {item.last_run_id for item in inputs if item.state in IN_FLIGHT_STATES}
-            receipts = [
-                decode_receipt(RECEIPTS, *row)
-                for run_id in sorted(run for run in runs if run is not None)
-                for row in self._rows.scan(RECEIPTS, run_prefix(prefix, run_id))
-            ]
-        return LoadedRuntime(record, inputs, tuple(receipts))
+            for run_id in sorted(run for run in runs if run is not None):
+                try:
+                    rows = self._rows.scan(RECEIPTS, run_prefix(prefix, run_id))
+                    receipts += [decode_receipt(RECEIPTS, *row) for row in rows]
+                except StoreCorruption as error:
+                    if self._quarantine is None:
+                        raise
+                    # Whether the inputs of that run were consumed cannot be told, so they are not worked off again.
+                    known = [
+                        item for item in inputs if (item.last_run_id, item.state in IN_FLIGHT_STATES) != (run_id, True)
+                    ]
+                    set_aside += [self._quarantine.take(error)] * (len(inputs) - len(known))
+                    inputs = known
+        return LoadedRuntime(record, tuple(inputs), tuple(receipts), tuple(set_aside))
+
+    def _active(self, prefix: bytes) -> tuple[list[InputRecord], list[str]]:
+        """The active inputs, and for each that is set aside the row that cannot be read: its own one or its body."""
+        quarantine = self._quarantine
+        if quarantine is None:
+            return [decode_input(ACTIVE, *row) for row in self._rows.states(prefix)], []
+        inputs: list[InputRecord] = []
+        set_aside: list[str] = []
+        for key, value in self._rows.states(prefix):
+            try:
+                record, body = decode_input(ACTIVE, key, value), body_key(key[:-1])
+                if self._rows.read(ACTIVE, body, unseal) is None:
+                    raise StoreCorruption(row_name(ACTIVE, body), "the body of an active input is missing")  # noqa: TRY301
+                inputs.append(record)
+            except StoreCorruption as error:
+                set_aside.append(quarantine.take(error))
+        return inputs, set_aside
 
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         """The record of an input, active or ended. Active ones have no index: all of the runtime are looked through."""
@@ -251,12 +288,20 @@ class LmdbReader:
         for name, value in self._rows.scan(NAMES, b"", start):
             if len(found) >= limit:
                 break
-            prefix = ordinal_prefix(decode_number(NAMES, name, value))
-            record = self._rows.read(RUNTIMES, prefix, decode_runtime)
-            if record is None or record.runtime_id.encode() != name:
-                raise StoreCorruption(row_name(NAMES, name), f"it points to {prefix.hex()}, where another record is")
-            found.append(record)
+            try:
+                found.append(self._named(name, value))
+            except StoreCorruption as error:
+                if self._quarantine is None:
+                    raise
+                self._quarantine.take(error)
         return tuple(found)
+
+    def _named(self, name: bytes, value: bytes) -> RuntimeRecord:
+        prefix = ordinal_prefix(decode_number(NAMES, name, value))
+        record = self._rows.read(RUNTIMES, prefix, decode_runtime)
+        if record is None or record.runtime_id.encode() != name:
+            raise StoreCorruption(row_name(NAMES, name), f"it points to {prefix.hex()}, where another record is")
+        return record
 
     def list_inputs(self, wanted: InputFilter, after: int | None, limit: int) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
@@ -269,7 +314,13 @@ class LmdbReader:
         active = ((*row, ACTIVE) for row in self._rows.states(prefix, start))
         ended = ((*row, ENDED) for row in self._rows.scan(ENDED, prefix, start))
         for key, value, table in merge(active, ended):
-            record = decode_input(table, key, value)
+            try:
+                record = decode_input(table, key, value)
+            except StoreCorruption as error:
+                if self._quarantine is None:
+                    raise
+                self._quarantine.take(error)
+                continue
             if wanted.states is not None and record.state not in wanted.states:
                 continue
             if wanted.kinds is not None and record.admission.kind not in wanted.kinds:
@@ -299,7 +350,8 @@ class ReadTransaction:
 
     def __enter__(self) -> LmdbReader:
         self._rows = self._environment.enter(write=False)
-        return LmdbReader(self._rows, self._environment.ordinals)
+        environment = self._environment
+        return LmdbReader(self._rows, environment.ordinals, environment.quarantine)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -71,15 +71,22 @@ def sweep_step(rows: Rows, after: bytes) -> tuple[int, bytes | None]:
 def prune_store(environment: StoreEnvironment, retention: Retention, now: datetime) -> Pruned:
     """Prune every runtime; returns how many rows went in all."""
     with environment.reading() as rows:
-        prefixes = [ordinal_prefix(decode_number(NAMES, *row)) for row in rows.scan(NAMES, b"")]
+        names = list(rows.scan(NAMES, b""))
     total = Pruned()
-    for prefix in prefixes:
-        if retention.keep_ended_seconds is not None:
-            before = now - timedelta(seconds=retention.keep_ended_seconds)
-            total = total.plus(_prune_inputs(environment, prefix, before))
-        if retention.keep_events_seconds is not None:
-            before = now - timedelta(seconds=retention.keep_events_seconds)
-            total = total.plus(_prune_events(environment, prefix, before))
+    for row in names:
+        try:
+            prefix = ordinal_prefix(decode_number(NAMES, *row))
+            if retention.keep_ended_seconds is not None:
+                before = now - timedelta(seconds=retention.keep_ended_seconds)
+                total = total.plus(_prune_inputs(environment, prefix, before))
+            if retention.keep_events_seconds is not None:
+                before = now - timedelta(seconds=retention.keep_events_seconds)
+                total = total.plus(_prune_events(environment, prefix, before))
+        except StoreCorruption as error:
+            # What still refers to what cannot be told: nothing more of this runtime goes.
+            if environment.quarantine is None:
+                raise
+            environment.quarantine.take(error)
     return total
 
 

@@ -31,6 +31,7 @@ from ..runtime.store import (
     WriteResult,
 )
 from ..spec.errors import HoldstateError
+from ..spec.vocabulary import OnCorrupt
 from .lmdb_environment import StoreEnvironment
 from .lmdb_opening import EnvironmentOptions
 from .lmdb_reader import ReadTransaction
@@ -79,18 +80,23 @@ class LmdbStore:
         max_map_size: int = TIB,
         read_only: bool = False,
         allow_network: bool = False,
+        on_corrupt: OnCorrupt | str = OnCorrupt.STRICT,
     ) -> Self:
         """The open store in the directory ``path``; it is made where there is none.
 
         ``map_size`` bytes of address space are reserved at first; they are doubled when they are full, up to
         ``max_map_size``. ``read_only`` changes nothing but LMDB's own lock file. Network file systems are refused
         unless ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause.
+
+        A runtime with a row that cannot be read is refused by name. With ``on_corrupt="quarantine"`` it opens without
+        the inputs that such a row belongs to, as far as its own record can be read; see ``quarantined``.
         """
         options = EnvironmentOptions(
             map_size=_whole_pages(map_size),
             max_map_size=_whole_pages(max(map_size, max_map_size)),
             read_only=read_only,
             allow_network=allow_network,
+            on_corrupt=OnCorrupt(on_corrupt),
         )
         return cls(StoreEnvironment(Path(path).resolve(), options))
 
@@ -124,6 +130,14 @@ class LmdbStore:
         """How often the file had to be reopened after a commit of unknown result."""
         return self._environment.generation
 
+    @property
+    def quarantined(self) -> tuple[Finding, ...]:
+        """Rows that could not be read and were met since the store was opened with ``on_corrupt="quarantine"``. Their
+        bytes stay as they are; ``verify`` also finds those that nobody met.
+        """
+        quarantine = self._environment.quarantine
+        return () if quarantine is None else quarantine.findings()
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     def prepare(self, group: Sequence[Commit | Claim]) -> Callable[[], list[WriteResult]]:
@@ -133,7 +147,7 @@ class LmdbStore:
         releases = not any(admits(member) for member in group)
 
         def work(rows: Rows) -> tuple[list[WriteResult], dict[str, bytes]]:
-            writer = GroupWriter(rows, environment.ordinals, self._written)
+            writer = GroupWriter(rows, environment.ordinals, self._written, environment.quarantine)
             return writer.write(prepared), writer.created
 
         def write() -> list[WriteResult]:

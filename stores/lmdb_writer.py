@@ -18,6 +18,7 @@ from .codec import Fence, decode_number, encode_key, encode_number, encode_recei
 from .codec_envelope import sealed
 from .codec_events import encode_event
 from .codec_inputs import encode_input
+from .lmdb_quarantine import Quarantine
 from .lmdb_reader import LmdbReader
 from .lmdb_rows import (
     ACTIVE,
@@ -236,10 +237,12 @@ WrittenRuntimes = dict[bytes, tuple[bytes, RuntimeRecord]]
 class GroupWriter:
     """Writes one group. ``created`` are the prefixes of new runtimes, to be known once the transaction is committed."""
 
-    def __init__(self, rows: Rows, ordinals: dict[str, bytes], written: WrittenRuntimes) -> None:
+    def __init__(
+        self, rows: Rows, ordinals: dict[str, bytes], written: WrittenRuntimes, quarantine: Quarantine | None
+    ) -> None:
         self.created: dict[str, bytes] = {}
         self._rows = rows
-        self._reader = LmdbReader(rows, ordinals)
+        self._reader = LmdbReader(rows, ordinals, quarantine)
         self._written = written
 
     def write(self, group: Sequence[Prepared]) -> list[WriteResult]:

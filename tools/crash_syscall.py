@@ -34,7 +34,7 @@ SCRIPTS: Final = (
 )
 """Of the second one only the last step is disturbed; what it leaves is audited."""
 KILL: Final = "kill"
-ERRORS: Final = ("EIO", "ENOSPC")
+ERRORS: Final = ("EIO", "ENOSPC", "EROFS", "EINTR")
 _SAYING: Final = "write"
 _TIMEOUT_SECONDS: Final = 120
 
