@@ -65,9 +65,13 @@ def waits(record: InputRecord, settings: RuntimeSettings, at: datetime) -> bool:
     """
     if record.not_before is None or record.not_before <= at:
         return False
+    return record.not_before - at <= longest_wait(settings)
+
+
+def longest_wait(settings: RuntimeSettings) -> timedelta:
+    """No backoff holds an input longer: what seems to comes of a clock that was set back."""
     backoff = settings.retry.backoff
-    longest = timedelta(seconds=backoff.max_seconds * (1.0 + backoff.jitter))
-    return record.not_before - at <= longest
+    return timedelta(seconds=backoff.max_seconds * (1.0 + backoff.jitter))
 
 
 def next_due(image: RuntimeImage) -> datetime | None:

@@ -18,6 +18,7 @@ from typing import Any, Final, final
 
 from ..spec.errors import TransitionRefused
 from ..spec.vocabulary import RuntimeState
+from .batches import longest_wait
 from .driver import PersistentRuntimeDriver
 from .errors import DriverClosed, Fenced, RunNotCurrent, StoreClosed, StoreError, StoreForked, StoreLost
 from .executor import ActiveRun, Executor, ExecutorFailed, ExecutorHangs, PutOff, Verdict, executed
@@ -173,7 +174,9 @@ class RuntimeWorker:
         else:
             self._failures = 0
             if due is not None:
-                self._sleep(max((due - self._now()).total_seconds(), 0.0) + WAKE_DELAY_SECONDS)
+                # The clock may have been set back since the lane was looked at.
+                wait = min(due - self._now(), longest_wait(self._settings.runtime))
+                self._sleep(max(wait.total_seconds(), 0.0) + WAKE_DELAY_SECONDS)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, FINISHED):

@@ -29,7 +29,7 @@ from . import lmdb_files as files
 from .codec import encode_number
 from .lmdb_errors import DATA_FILE, error_of_lmdb, error_of_os
 from .lmdb_gate import Gate
-from .lmdb_opening import EnvironmentOptions, fill, open_environment
+from .lmdb_opening import EnvironmentOptions, clear_dead_readers, fill, open_environment
 from .lmdb_quarantine import Quarantine
 from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transaction
 
@@ -272,7 +272,7 @@ class StoreEnvironment:
                 if size >= self._options.max_map_size:
                     return False
                 self._resize(self._env, min(2 * size, self._options.max_map_size))
-                self._env.reader_check()
+                clear_dead_readers(self._env)
             return True
 
     def _follow_growth(self) -> None:

@@ -55,7 +55,7 @@ def open_environment(
         raise _open_error(error, path) from error
     try:
         _check_flags(env, path)
-        env.reader_check()
+        clear_dead_readers(env)
         databases = _open_databases(env, path, read_only=options.read_only)
         _check_format(env, databases, path)
     except lmdb.Error as error:
@@ -65,6 +65,11 @@ def open_environment(
         env.close()
         raise
     return env, databases
+
+
+def clear_dead_readers(env: lmdb.Environment) -> None:
+    """Give back the places of readers whose process is gone: LMDB keeps every page that one of them may still need."""
+    env.reader_check()
 
 
 def _map(

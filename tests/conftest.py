@@ -1,7 +1,8 @@
 """Fixtures for all tests, and the Hypothesis profiles.
 
 ``HOLDSTATE_REQUIRE_ALL=1``           a test whose tool is not installed fails instead of being skipped
-``HOLDSTATE_HYPOTHESIS_PROFILE=…``    ``ci`` (the default: the same examples every time) or ``explore`` (new ones, many)
+``HOLDSTATE_HYPOTHESIS_PROFILE=…``    ``ci`` (the default: the same examples every time), ``explore`` (new ones, many),
+                                     or ``as_found`` (those of ci; what fails is not made smaller)
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from holdstate.tools.tlc import TlcMissing, TlcReport, find_jar, find_java, run_tlc
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True, max_examples=2_000)
+settings.register_profile("as_found", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile(os.environ.get("HOLDSTATE_HYPOTHESIS_PROFILE", "ci"))
 
 

@@ -12,6 +12,7 @@ from holdstate.runtime.errors import Fenced, StoreForked, StoreFull, StoreReadOn
 from holdstate.runtime.store import Written
 from holdstate.stores.lmdb_store import LmdbStore
 
+from ..planted_bugs import plant_what_is_asked
 from .builders import Books, loaded
 
 KIB = 1024
@@ -179,4 +180,5 @@ ALL = (work, grow, claim, create, hold, watch, fork, file_limit, unprivileged, s
 PROGRAMS = {each.__name__: each for each in ALL}
 
 if __name__ == "__main__":
+    plant_what_is_asked()
     PROGRAMS[sys.argv[1]](Path(sys.argv[2]))

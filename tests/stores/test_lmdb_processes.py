@@ -88,17 +88,19 @@ def test_a_killed_writer_leaves_every_acknowledged_commit_and_no_part_of_another
 
 
 def test_a_killed_reader_keeps_no_pages(tmp_path: Path, program: Callable[..., subprocess.Popen[str]]) -> None:
-    """Its place in the reader table is given back at the next open."""
+    """Its place in the reader table is given back at the next open; that of a living one stays."""
     with LmdbStore.open(tmp_path / "store") as store:
         Books().open(store)
-    process = program("hold", tmp_path / "store")
-    assert line(process) == "ready"
-    process.kill()
-    process.communicate(timeout=SECONDS)
+    killed, living = (program("hold", tmp_path / "store") for _ in range(2))
+    assert [line(killed), line(living)] == ["ready", "ready"]
+    killed.kill()
+    killed.communicate(timeout=SECONDS)
     with LmdbStore.open(tmp_path / "store") as store:
         env = store._environment._env
         assert env is not None
-        assert "no active readers" in env.readers()
+        readers = env.readers().split()
+        assert str(living.pid) in readers
+        assert str(killed.pid) not in readers
 
 
 # -- several processes ---------------------------------------------------------------------------------------------

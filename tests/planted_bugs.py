@@ -1,0 +1,106 @@
+"""Bugs of every kind of fault, planted on purpose: the tests that show how a fault is met have to find them.
+
+``HOLDSTATE_PLANTED=NAME python -m pytest -p tests.planted_bugs …`` runs tests with one of them, the programs that these
+start included. No source is edited.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Any, Final
+
+from attrs import evolve
+
+from holdstate.runtime import admitting, recovery, worker
+from holdstate.runtime.backpressure import Load
+from holdstate.runtime.executor import ActiveRun, Executor, Verdict, _failure_of, _output_of
+from holdstate.runtime.flush import GroupCommitter
+from holdstate.spec.vocabulary import InputState
+from holdstate.stores import lmdb_environment, lmdb_errors, lmdb_opening, lmdb_reader, lmdb_writer
+from holdstate.stores.lmdb_environment import StoreEnvironment
+from holdstate.stores.lmdb_writer import GroupWriter
+from holdstate.tools.mutants_commit import commit_mutants, constantly, nothing
+
+VARIABLE: Final = "HOLDSTATE_PLANTED"
+Change = tuple[Any, str, object]
+
+
+def _same_key_for_like_names(prefix: bytes, key: str) -> bytes:
+    return prefix + key.strip().casefold().encode()[:32].ljust(32)
+
+
+def _epoch_is_not_compared(self: Any, commit: Any, prefix: bytes) -> int:
+    stored = self._stored_fence(prefix, commit.runtime.runtime_id)
+    return int(stored.next_order)
+
+
+async def _only_exceptions_are_caught(executor: Executor, run: ActiveRun) -> Verdict:
+    try:
+        return _output_of(await executor.apply(run))
+    except Exception as error:  # noqa: BLE001 - user code
+        return _failure_of(error)
+
+
+def _a_crash_is_free(stepper: Any, active: Any) -> Any:
+    for before in active:
+        after = stepper.after(before)
+        if after is not before and after.state is InputState.QUEUED:
+            stepper.amend(evolve(after, failure_count=before.failure_count))
+    return _report(stepper, active)
+
+
+def _a_leaver_takes_its_commit_along(committer: Any, done: Any) -> None:
+    group, _, _ = committer._in_flight
+    if group.decided and all(each.call.future.cancelled() for each in group.decided):
+        for member in group.members.values():
+            member.undo()
+    _finish(committer, done)
+
+
+_report, _finish = recovery._report, GroupCommitter._finish
+
+PLANTED: Final[dict[str, tuple[Change, ...]]] = {
+    "a read-only disk is an error like any other": ((lmdb_errors, "_READ_ONLY", frozenset()),),
+    "a full disk is an error like any other": ((lmdb_errors, "_FULL", frozenset()),),
+    "the map does not grow": ((StoreEnvironment, "_grow", constantly(value=False)),),
+    "a file is mapped unseen": ((lmdb_opening, "check_data_file", nothing),),
+    "the format of a store is not looked at": ((lmdb_opening, "_check_format", nothing),),
+    "places of dead readers are kept": (
+        (lmdb_opening, "clear_dead_readers", nothing),
+        (lmdb_environment, "clear_dead_readers", nothing),
+    ),
+    "a fork is not noticed": ((StoreEnvironment, "_check_process", nothing),),
+    "the epoch is not compared": ((GroupWriter, "_fence", _epoch_is_not_compared),),
+    "like keys are the same": (
+        (lmdb_reader, "idempotency_key", _same_key_for_like_names),
+        (lmdb_writer, "idempotency_key", _same_key_for_like_names),
+    ),
+    "there is always room": ((Load, "reserve", constantly(value=True)),),
+    "any value is taken": ((admitting, "check_input", constantly(None)), (admitting, "check_size", constantly(None))),
+    "only exceptions of an executor are caught": ((worker, "executed", _only_exceptions_are_caught),),
+    "who leaves takes the commit along": ((GroupCommitter, "_finish", _a_leaver_takes_its_commit_along),),
+    "a crash costs an input nothing": ((recovery, "_report", _a_crash_is_free),),
+}
+"""By what is wrong: what is replaced by what. Mutants of commit and recovery, by their names, may be planted too."""
+
+_FOR_GOOD: Final = ExitStack()
+
+
+def plant_what_is_asked() -> None:
+    """Plant the bug that the environment names, if it does."""
+    name = os.environ.get(VARIABLE)
+    if name is None:
+        return
+    if name in PLANTED:
+        for owner, attribute, value in PLANTED[name]:
+            assert hasattr(owner, attribute), f"there is no {attribute} any more"
+            setattr(owner, attribute, value)
+    else:
+        (mutant,) = (each for each in commit_mutants() if each.name == name)
+        _FOR_GOOD.enter_context(mutant.patch())
+
+
+def pytest_configure() -> None:
+    """As a plugin of pytest: before any test is imported."""
+    plant_what_is_asked()
