@@ -13,7 +13,7 @@ from .crash_page import crash_page
 from .crash_pool import scratch_folder
 from .crash_power import CONTROLS, PowerCampaign
 from .crash_report import CrashReport
-from .crash_syscall import SyscallCampaign
+from .crash_syscall import ERRORS, SyscallCampaign
 from .output import note, write_document, write_result, write_table
 
 _FLIPS: Final = 5000
@@ -30,6 +30,13 @@ _CONTROLS: Final = {"power": CONTROLS, "syscall": (ACK_EARLY,), "flip": (UNCHECK
 )
 @click.option("--states", type=click.IntRange(1), default=5000, show_default=True, help="power: states of the disk.")
 @click.option("--cases", type=click.IntRange(1), help="syscall: no more than so many (all); flip: how many (5000).")
+@click.option(
+    "--error",
+    "errors",
+    type=click.Choice(ERRORS),
+    multiple=True,
+    help="syscall: what a call fails with, besides the kill; may be repeated (all).",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Draws what the store does and what is tried.")
 @click.option(
     "--steps", type=click.IntRange(2), default=120, show_default=True, help="power: steps of each recorded run."
@@ -53,6 +60,7 @@ def crash(
     kind: str,
     states: int,
     cases: int | None,
+    errors: tuple[str, ...],
     seed: int,
     steps: int,
     processes: int,
@@ -73,7 +81,9 @@ def crash(
         if kind == "power":
             campaign = PowerCampaign(folder, states, seed, steps=steps, control=control, processes=processes)
         elif kind == "syscall":
-            campaign = SyscallCampaign(folder, cases, seed, control=control, processes=processes)
+            campaign = SyscallCampaign(
+                folder, cases, seed, errors=errors or ERRORS, control=control, processes=processes
+            )
         else:
             campaign = FlipCampaign(folder, cases or _FLIPS, seed, control=control, processes=processes)
         report = campaign.run(_tell)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -116,11 +116,24 @@ class _Told:
 
 @final
 class SyscallCampaign:
-    """At most ``cases`` of all calls and faults (None: all of them), drawn from ``seed``; ``folder`` is scratch."""
+    """At most ``cases`` of all calls and faults (None: all of them), drawn from ``seed``; ``folder`` is scratch.
 
-    def __init__(self, folder: Path, cases: int | None, seed: int, *, control: str = "", processes: int = 1) -> None:
+    The faults are a kill and each of ``errors``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cases: int | None,
+        seed: int,
+        *,
+        errors: Sequence[str] = ERRORS,
+        control: str = "",
+        processes: int = 1,
+    ) -> None:
         self._folder = folder
         self._cases = cases
+        self._errors = errors
         self._control = control
         self._processes = processes
         self.report = CrashReport("syscall", seed, control)
@@ -152,7 +165,7 @@ class SyscallCampaign:
         found = [each for each in writing_calls(trace) if LAST not in steps or each[2] == LAST]
         trace.unlink()
         kills = [_Case(KILL, *each, steps) for each in found]
-        return kills + [_Case(error, *each, steps) for error in ERRORS for each in found if each[0] != _SAYING]
+        return kills + [_Case(error, *each, steps) for error in self._errors for each in found if each[0] != _SAYING]
 
     def _arguments(self, folder: Path, steps: str) -> list[str]:
         return [str(folder / STORE), str(self.report.seed), steps, self._control]
