@@ -25,8 +25,9 @@ from .world import World
 
 MACHINES: Final[dict[str, type[DriverMachine]]] = {"memory": MemoryMachine, "lmdb": LmdbMachine}
 STEPS_OF_AN_EXAMPLE: Final = 100
-EXAMPLES: Final = 100
+EXAMPLES: Final = 20
 """In one turn of Hypothesis, which has a seed of its own."""
+PHASES: Final = (Phase.generate, Phase.shrink)
 
 
 def go_deep(machine: type[DriverMachine], steps: int, number: int) -> Counter[str]:
@@ -55,7 +56,7 @@ def _settings() -> settings:
         database=None,
         derandomize=False,
         print_blob=True,
-        phases=(Phase.generate, Phase.shrink),
+        phases=PHASES,
         suppress_health_check=list(HealthCheck),
     )
 
