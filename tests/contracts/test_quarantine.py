@@ -129,7 +129,7 @@ async def test_all_but_the_damaged_inputs_of_a_runtime_are_worked_off(path: Path
 
 
 async def test_a_check_that_lets_damage_through_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with rows taken unseen, nothing is set aside and a damaged payload is begun with."""
+    """Control: with rows taken unseen, nothing is set aside and a damaged row is an input (C38)."""
     await fill(path, "one")
     damage(path, ACTIVE, lambda place, _: place == 1)
     monkeypatch.setattr(lmdb_reader, "unseal", lambda *row: row[2])
@@ -193,7 +193,7 @@ async def test_inputs_of_a_run_whose_receipt_is_damaged_are_neither_repeated_nor
 
 
 async def test_a_body_that_is_missing_is_told(path: Path) -> None:
-    """It is set aside like one that cannot be read, under its own name."""
+    """It is set aside like one that cannot be read, under its own name (C38)."""
     await fill(path, "one")
     with LmdbStore.open(path) as store:
         key = next(key for key, _ in raw_rows(store, ACTIVE) if is_body(key))
@@ -204,7 +204,7 @@ async def test_a_body_that_is_missing_is_told(path: Path) -> None:
 
 
 async def test_a_row_that_vanished_is_no_quarantine(path: Path) -> None:
-    """What is not there cannot be named: the runtime is refused, as ever."""
+    """What is not there cannot be named: the runtime is refused, as ever (C38)."""
     await fill(path, "one")
     with LmdbStore.open(path) as store:
         key = next(key for key, _ in raw_rows(store, ACTIVE) if not is_body(key))
@@ -230,7 +230,7 @@ async def test_a_newer_row_is_refused_and_not_set_aside(path: Path, monkeypatch:
 
 
 async def test_listing_and_pruning_go_on_without_damaged_rows(path: Path) -> None:
-    """Listings pass over them; of a runtime that has one nothing more is pruned, of the others as ever."""
+    """Listings pass over them; of a runtime that has one no more is pruned, of the others as ever (C38)."""
     for runtime_id in ("one", "two"):
         with LmdbStore.open(path) as store:
             driver = await opened(store, runtime_id)
@@ -267,7 +267,7 @@ async def test_a_reload_sets_aside_what_was_damaged_meanwhile(path: Path) -> Non
 
 
 def test_there_are_two_ways_to_meet_damage(path: Path) -> None:
-    """A word that is neither is refused before anything is made."""
+    """A word that is neither is refused before anything is made (C38)."""
     with pytest.raises(ValueError, match="repair"):
         LmdbStore.open(path, on_corrupt="repair")
     assert not path.exists()
