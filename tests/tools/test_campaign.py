@@ -20,7 +20,7 @@ from holdstate.tools.campaign_model import Operation
 from holdstate.tools.campaign_worker import SETTINGS, new_input
 from holdstate.tools.kill_command import kill
 
-KILLS = 25
+KILLS = 100
 RUN = "018f0000-0000-7000-8000-0000000000ff"
 
 

@@ -15,10 +15,10 @@ from holdstate.tools.crash_pool import scratch_folder
 def test_every_damaged_row_is_detected_and_named() -> None:
     """A changed row fails its checksum and the auditor names it; a turned bit of a page is never read as data (C38)."""
     with scratch_folder() as folder:
-        report = FlipCampaign(folder, 1000, 1).run()
+        report = FlipCampaign(folder, 1200, 1).run()
     assert report.findings == []
     rows = [counts for (point, _), counts in report.matrix.items() if point == "row"]
-    assert (sum(map(Counter.total, rows)), sum(counts["detected"] for counts in rows)) == (900, 900)
+    assert (sum(map(Counter.total, rows)), sum(counts["detected"] for counts in rows)) == (1080, 1080)
     assert report.outcomes["silently wrong"] == 0
     assert {"active", "ended", "events", "receipts", "runtimes", "snapshots"} <= {table for _, table in report.matrix}
 

@@ -27,10 +27,10 @@ def campaign(states: int, steps: int, control: str = "") -> CrashReport:
 
 def test_nothing_acknowledged_is_lost_in_a_power_cut() -> None:
     """Every state of the disk, from the creation on, opens, holds a prefix of the commits, and recovers (C1)."""
-    report = campaign(600, 30)
+    report = campaign(5000, 60)
     assert report.findings == []
-    assert int(report.facts["distinct states"]) >= 600
-    assert int(report.facts["recovered and worked on"]) > 20
+    assert int(report.facts["distinct states"]) >= 5000
+    assert int(report.facts["recovered and worked on"]) > 150
     commands = {command for _, command in report.matrix}
     assert {"create", "open", "accept", "begin", "end", "reopen"} <= commands
     assert {"pages not synced", "meta not synced", "name not synced", "answered"} <= {
