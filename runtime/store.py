@@ -2,7 +2,7 @@
 
 A store keeps many runtimes. One verb writes: ``commit`` takes a group of commits and claims and makes all of them
 visible at once or none, except that a member that is fenced, or whose claim cannot be settled, fails alone. Everything
-else reads.
+else reads. ``docs/stores.md`` says what each call promises, for who writes a store.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Commit:
 @frozen
 class LoadedRuntime:
     """A runtime as stored: its record, its active inputs, and the receipts of the runs that those in flight were
-    last staged by. For each input that was set aside, because a row that it needs cannot be read, ``set_aside`` names
+    last staged by, in any order. For each input that was set aside, because a row that it needs cannot be read, ``set_aside`` names
     that row; the record counts these inputs.
     """
 
