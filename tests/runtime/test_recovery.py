@@ -88,6 +88,20 @@ def test_a_pending_input_without_its_receipt_runs_again() -> None:
     assert (again.state, again.last_boundary_sequence, again.failure_count) == (QUEUED, None, 1)
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["as given", "reversed"])
+def test_every_boundary_of_a_run_counts(order: int) -> None:
+    """A run with two boundaries consumes what each of them lists, whatever order the receipts come in (C23)."""
+    records = [
+        a_record(PENDING, number + 1, last_run_id=RUN, last_boundary_sequence=number, attempt_count=1)
+        for number in range(2)
+    ]
+    receipts = [evolve(receipt_of(each), sequence=number) for number, each in enumerate(records)]
+    core = by_hand(RuntimeState.IDLE, *records)
+    report: RecoveryReport = core.do(c.Open(core.at, tuple(receipts[::order])))
+    assert [core.state_of(each.input_id) for each in records] == [CONSUMED, CONSUMED]
+    assert (report.consumed, report.requeued) == (2, 0)
+
+
 @pytest.mark.parametrize("order", ["as given", "reversed"])
 def test_recovery_does_not_depend_on_the_order_of_rows(order: str) -> None:
     """The same report and the same image, whatever order the rows come in (C23)."""

@@ -28,6 +28,7 @@ from holdstate.runtime.store import (
     RuntimeStore,
 )
 from holdstate.spec.vocabulary import InputKind, InputState
+from holdstate.stores import lmdb_files
 from holdstate.stores.lmdb_files import refuse_network
 from holdstate.stores.lmdb_store import LmdbStore
 
@@ -344,6 +345,18 @@ def test_read_only_never_changes_the_data(tmp_path: Path) -> None:
     assert (data.read_bytes(), data.stat().st_mtime_ns) == before
 
 
+def test_opening_syncs_the_folder_and_the_one_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier process may have died between its rename and the sync of it; who only reads syncs nothing."""
+    path = tmp_path / "store"
+    LmdbStore.open(path).close()
+    synced: list[Path] = []
+    monkeypatch.setattr(lmdb_files, "sync", synced.append)
+    LmdbStore.open(path, read_only=True).close()
+    assert synced == []
+    LmdbStore.open(path).close()
+    assert synced == [path, tmp_path]
+
+
 def test_read_only_needs_a_store(tmp_path: Path) -> None:
     """Nothing is created, and the error says what is missing."""
     with pytest.raises(StoreError, match="there is no store at"):
@@ -351,11 +364,16 @@ def test_read_only_needs_a_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_durability_is_read_back_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that does not sync its commits is refused (C39)."""
+@pytest.mark.parametrize(
+    "weaker", [{"sync": False}, {"metasync": False}, {"writemap": True}, {"writemap": True, "map_async": True}], ids=str
+)
+def test_durability_is_read_back_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weaker: dict[str, bool]
+) -> None:
+    """An environment that syncs less than LMDB does by default, or maps the file for writing, is refused (C39)."""
     LmdbStore.open(tmp_path / "store").close()
     opened = lmdb.open
-    monkeypatch.setattr(lmdb, "open", lambda path, **options: opened(path, **{**options, "sync": False}))
+    monkeypatch.setattr(lmdb, "open", lambda path, **options: opened(path, **{**options, **weaker}))
     with pytest.raises(StoreError, match="without synced commits"):
         LmdbStore.open(tmp_path / "store")
     monkeypatch.undo()
