@@ -302,6 +302,23 @@ BROKEN: dict[str, tuple[str, str]] = {
         return super().prune_inputs(runtime_id, before)
 """,
     ),
+    "CurrentRunPruned": (
+        "test_retention_leaves_what_the_current_run_committed",
+        """
+    def load_record(self, runtime_id):
+        record = super().load_record(runtime_id)
+        return evolve(record, current_run_id=None) if record and self.pruning else record
+
+    pruning = False
+
+    def prune_inputs(self, runtime_id, before):
+        self.pruning = True
+        try:
+            return super().prune_inputs(runtime_id, before)
+        finally:
+            self.pruning = False
+""",
+    ),
     "SuccessorPruned": (
         "test_retention_removes_what_the_memory_store_removes",
         """

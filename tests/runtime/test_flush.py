@@ -417,6 +417,7 @@ def test_a_loop_that_ended_with_a_call_queued_leaves_a_usable_driver() -> None:
 def test_a_loop_that_ended_during_a_commit_hands_it_to_the_next_one() -> None:
     """C10: the commit is waited for, calls behind it go with their loop, and a run begun for nobody goes back."""
     store = GatedStore()
+    decided: list[object] = []
 
     async def leave() -> Driver:
         driver = await opened(store)
@@ -426,6 +427,7 @@ def test_a_loop_that_ended_during_a_commit_hands_it_to_the_next_one() -> None:
         tasks: list[asyncio.Task[object]] = [asyncio.create_task(driver.begin_run())]
         await until_entered(store)
         tasks.append(asyncio.create_task(driver.accept_input(PromptInput.new("b"))))
+        driver._committer.submit_quietly(driver._actor, decided.append)  # nobody is there to cancel it
         await turns(2)
         return driver
 
@@ -439,6 +441,7 @@ def test_a_loop_that_ended_during_a_commit_hands_it_to_the_next_one() -> None:
         assert len(await driver.active_input_ids()) == 1
 
     asyncio.run(go_on())
+    assert decided == []
     assert store.inner.verify() == []
 
 

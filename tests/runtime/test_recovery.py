@@ -251,6 +251,15 @@ def test_an_ephemeral_input_does_not_make_a_store_corrupt() -> None:
     assert core.do(c.Recover(core.at)) == RecoveryReport()
 
 
+def test_contributors_without_a_run_are_let_go() -> None:
+    """Whoever stored them: after an opening no input is named by a run that there is not (C23)."""
+    record = a_record(STAGED, 1, last_run_id=RUN, attempt_count=1)
+    core = by_hand(RuntimeState.IDLE, record, contributors=(record.input_id,))
+    reopen(core)
+    assert core.image.runtime.contributors == ()
+    assert core.state_of(record.input_id) is QUEUED
+
+
 def test_recovering_is_never_stored() -> None:
     """A record that says so is corrupt; a recover or a resume leaves it."""
     core = by_hand(RuntimeState.RECOVERING)

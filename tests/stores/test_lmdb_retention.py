@@ -159,6 +159,22 @@ def test_a_successor_outlives_the_input_that_names_it(store: LmdbStore, books: B
     assert store.verify() == []
 
 
+def test_a_successor_that_would_go_first_goes_a_prune_later(store: LmdbStore, books: Books) -> None:
+    """One with a smaller order key: a crash between two transactions must leave nobody who names what is gone."""
+    books.write(store, books.accept(["a"]))
+    books.write(store, books.supersede("b"))
+    books.write(store, books.supersede("c"))
+    first, second = list(books.ended.values())
+    for record in (evolve(first, successor_id=None), evolve(second, successor_id=first.input_id)):
+        key = store._environment.ordinals["r"] + (record.order + 2**63).to_bytes(8, "big")
+        rewrite(store, b"ended", key, record)
+    limit, now = Retention(keep_ended_seconds=0.0), books.now + timedelta(days=1)
+    assert store.prune(limit, now=now) == Pruned(inputs=1, keys=1)
+    assert (store.load_input("r", second.input_id), store.find_by_key("r", "b")) == (None, None)
+    assert store.load_input("r", first.input_id) is not None
+    assert store.prune(limit, now=now) == Pruned(inputs=1, keys=1)
+
+
 def test_a_receipt_stays_while_one_of_its_inputs_does(store: LmdbStore, books: Books) -> None:
     """The current run and runs that a stored input speaks of keep their receipts."""
     finished(store, books, 1)

@@ -23,6 +23,7 @@ from .hand_commits import touched
 from .workload import (
     PIXELS_ID,
     SETTINGS,
+    START,
     event,
     input_id,
     inputs_of,
@@ -81,6 +82,27 @@ class ReadsConformance(ConformanceBase):
                 assert found == wanted, f"{retention}, {now}: {found} was removed, not {wanted}"
                 _assert_alike(answers_of(home.store, ids, runs), answers_of(memory, ids, runs))
                 assert home.store.verify() == []
+
+    def test_retention_leaves_what_the_current_run_committed(self, home: Home) -> None:
+        """Its receipts and results stay, though its inputs were consumed and are gone; the run ends as ever (C42)."""
+
+        async def play() -> None:
+            driver = await opened(home.store)
+            await taken(driver, event(1))
+            held = await driver.begin_run()
+            assert held is not None
+            receipts = [await driver.checkpoint(held, RunOutput(b"[]", b"first"))]
+            await driver.consume_inputs([input_id(1)], held.run_id)
+            receipts.append(await driver.checkpoint(held, RunOutput(b"[]", b"second")))
+            pruned = home.store.prune(Retention(keep_ended_seconds=0.0), now=START.replace(year=2030))
+            assert (pruned.inputs, pruned.receipts, pruned.results) == (1, 0, 0)
+            for receipt in receipts:
+                assert home.store.load_receipt(driver.runtime_id, held.run_id, receipt.sequence) == receipt
+                assert home.store.load_result(driver.runtime_id, ResultRef(held.run_id, receipt.sequence)) is not None
+            await driver.complete_run(held)
+
+        run(play())
+        assert home.store.verify() == []
 
     def test_loaded_runtime_has_its_active_inputs_and_the_receipts_that_recovery_needs(self, home: Home) -> None:
         """In any order: each active input as it was written, each receipt of a run that one in flight was staged by."""
