@@ -74,8 +74,8 @@ class Commit:
 @frozen
 class LoadedRuntime:
     """A runtime as stored: its record, its active inputs, and the receipts of the runs that those in flight were
-    last staged by, in any order. For each input that was set aside, because a row that it needs cannot be read, ``set_aside`` names
-    that row; the record counts these inputs.
+    last staged by, in any order. For each input that was set aside, because a row that it needs cannot be read,
+    ``set_aside`` names that row; the record counts these inputs.
     """
 
     record: RuntimeRecord

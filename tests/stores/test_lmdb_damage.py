@@ -249,6 +249,17 @@ def test_rows_that_were_swapped_are_found(tmp_path: Path) -> None:
         store.load_runtime("r")
 
 
+def test_an_entry_of_another_key_is_never_taken_for_the_one_that_was_asked(tmp_path: Path) -> None:
+    """A sealed entry that names an input which is there, and another key than the one it is found by (C7)."""
+    books = filled(tmp_path / "store")
+    (ended, *_) = books.ended
+    seal_all(tmp_path / "store", lmdb_rows.KEYS, encode_key(ended, "another"))
+    with LmdbStore.open(tmp_path / "store") as store:
+        with pytest.raises(StoreCorruption, match="it is the entry of key 'another'"):
+            store.find_by_key("r", "ended")
+        assert store.verify() != []
+
+
 def test_indexes_that_point_elsewhere_are_found(tmp_path: Path) -> None:
     """Sealed rows with wrong content: a name, an order, a key entry. Never another input's record (C7)."""
     books = filled(tmp_path / "store")
