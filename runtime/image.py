@@ -12,6 +12,7 @@ from typing import final
 
 from sortedcontainers import SortedDict
 
+from ..spec.views import LANES
 from ..spec.vocabulary import Durability, InputKind, InputState, Lane
 from .delta import Delta
 from .ids import InputId
@@ -33,7 +34,7 @@ class RuntimeImage:
         self.set_aside = set_aside
         """So many more active inputs are stored and counted, with rows that cannot be read."""
         self.inputs: dict[InputId, InputRecord] = {}
-        self.lanes: dict[Lane, SortedDict[int, InputId]] = {lane: SortedDict() for lane in Lane}
+        self.lanes: dict[Lane, SortedDict[int, InputId]] = {lane: SortedDict() for lane in LANES}
         self.scopes: dict[Scope, dict[InputId, None]] = {}
         self.bodies: dict[InputId, bytes] = {}
         self.keys: dict[str, InputId] = {}

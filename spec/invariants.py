@@ -9,20 +9,21 @@ checked against something that is not themselves. ``relations`` has the invarian
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
-from typing import final
+from typing import TypeVar, final
 from uuid import UUID
 
 from attrs import frozen
 
-from .views import ENDED, IN_FLIGHT, Image, InputView, ReceiptView, Stored, all_inputs, ended_inputs, queued_in
-from .vocabulary import AbandonReason, Durability, InputState, Lane, OutcomeKind, RuntimeState
+from .views import ENDED, IN_FLIGHT, LANES, Image, InputView, ReceiptView, Stored, all_inputs, ended_inputs, queued_in
+from .vocabulary import AbandonReason, Durability, InputState, OutcomeKind, RuntimeState
 
 PRIORITY_SHIFT = 2**62
 """Order keys of the priority class are negative: the counter minus this."""
 
+T = TypeVar("T", bound=Hashable)
 Problems = Iterator[str]
 
 
@@ -43,6 +44,12 @@ class Invariant:
     doc: str
     scope: Scope
     check: Callable[[Image], Problems]
+
+
+def _repeated(found: Sequence[T]) -> Iterator[tuple[T, int]]:
+    """What is there more than once, and how often. A set is made first: almost always there is nothing to count."""
+    if len(set(found)) < len(found):
+        yield from ((each, times) for each, times in Counter(found).items() if times > 1)
 
 
 # -- the runtime and its run -------------------------------------------------------------------------------------------
@@ -66,9 +73,8 @@ def _in_flight(image: Image) -> Problems:
     runtime = image.runtime
     if runtime.current_run_id is None and runtime.contributors:
         yield f"no run is current, yet {len(runtime.contributors)} contributors are listed"
-    for input_id, times in Counter(runtime.contributors).items():
-        if times > 1:
-            yield f"contributor {input_id} is listed {times} times"
+    for input_id, times in _repeated(runtime.contributors):
+        yield f"contributor {input_id} is listed {times} times"
     listed = set(runtime.contributors)
     states = {each.input_id: each.state for each in all_inputs(image)}
     for each in image.active:
@@ -99,10 +105,9 @@ def _resumable(image: Image) -> Problems:
 
 
 def _ordered(image: Image) -> Problems:
-    for lane in Lane:
-        for order, times in Counter(each.order for each in queued_in(image, lane)).items():
-            if times > 1:
-                yield f"{times} queued inputs of the {lane} lane have order key {order}"
+    for lane in LANES:
+        for order, times in _repeated([each.order for each in queued_in(image, lane)]):
+            yield f"{times} queued inputs of the {lane} lane have order key {order}"
 
 
 def _accepted(image: Image) -> Problems:
@@ -219,10 +224,9 @@ def _listing(image: Image) -> Problems:
 
 
 def _one_key(image: Image) -> Problems:
-    keys = Counter(each.admission.idempotency_key for each in all_inputs(image))
-    for key, times in keys.items():
-        if key is not None and times > 1:
-            yield f"{times} inputs have the idempotency key {key!r}"
+    keys = (each.admission.idempotency_key for each in all_inputs(image))
+    for key, times in _repeated([key for key in keys if key is not None]):
+        yield f"{times} inputs have the idempotency key {key!r}"
 
 
 def _index(image: Image) -> Problems:
@@ -301,13 +305,11 @@ _ROWS = (
 INVARIANTS: Mapping[str, Invariant] = MappingProxyType(
     {name: Invariant(name, doc, scope, check) for name, scope, check, doc in _ROWS}
 )
+_ALL = tuple(INVARIANTS.values())
+_LIVE = tuple(each for each in _ALL if each.scope is Scope.LIVE)
 
 
 def check_image(image: Image, *, at_rest: bool) -> tuple[str, ...]:
     """Everything that is wrong with ``image``, as ``name: problem``. ``at_rest``: it shows all that is stored."""
-    return tuple(
-        f"{invariant.name}: {problem}"
-        for invariant in INVARIANTS.values()
-        if at_rest or invariant.scope is Scope.LIVE
-        for problem in invariant.check(image)
-    )
+    invariants = _ALL if at_rest else _LIVE
+    return tuple(f"{each.name}: {problem}" for each in invariants for problem in each.check(image))

@@ -11,7 +11,7 @@ from typing import final
 
 from attrs import frozen
 
-from .views import IN_FLIGHT, Image, InputView, all_inputs, ended_inputs, queued_in
+from .views import IN_FLIGHT, LANES, Image, InputView, all_inputs, ended_inputs, queued_in
 from .vocabulary import CommandName, Durability, InputState, Lane, QueueMode, RuntimeState
 
 Problems = Iterator[str]
@@ -43,7 +43,7 @@ def _frozen(before: Image, command: CommandName, after: Image) -> Problems:
 
 
 def _order_kept(before: Image, command: CommandName, after: Image) -> Problems:
-    for lane in Lane:
+    for lane in LANES:
         was, now = ([each.input_id for each in queued_in(image, lane)] for image in (before, after))
         both = set(was) & set(now)
         if [each for each in was if each in both] != [each for each in now if each in both]:

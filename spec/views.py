@@ -25,6 +25,7 @@ from .vocabulary import (
 )
 
 IN_FLIGHT = frozenset({InputState.STAGED, InputState.APPLIED, InputState.APPLIED_PENDING_CONSUMPTION})
+LANES = tuple(Lane)
 ENDED = frozenset({InputState.CONSUMED, InputState.SUPERSEDED, InputState.COALESCED, InputState.ABANDONED})
 
 

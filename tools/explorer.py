@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import pairwise
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, final
 
 from attrs import define, field, frozen
@@ -136,7 +136,9 @@ class Violation:
 @final
 @frozen
 class Report:
-    """What an exploration saw. ``waiting`` states were found and not expanded; ``limit`` says why."""
+    """What an exploration saw. ``waiting`` states were found and not expanded; ``limit`` says why. ``core_seconds`` are
+    those of the ``seconds`` in which this process had a core.
+    """
 
     verdict: Verdict
     states: int
@@ -144,6 +146,7 @@ class Report:
     depth: int
     waiting: int
     seconds: float
+    core_seconds: float
     limit: str | None = None
     violation: Violation | None = None
 
@@ -181,14 +184,14 @@ class Explorer(Generic[S]):
         self.model = model
         self.graph: Graph[S] = Graph() if graph is None else graph
         self._seen: dict[S, int] = {state: number for number, state in enumerate(self.graph.states)}
-        self._started = perf_counter()
+        self._started = perf_counter(), process_time()
 
     def run(self, limits: Limits, watch: Watch = _nobody) -> Report:
         """Explore until nothing is left, something is wrong, or a limit is hit. ``watch`` hears of it now and then.
 
         An interrupt (``KeyboardInterrupt``) leaves a graph that can be saved and gone on with.
         """
-        self._started = perf_counter()
+        self._started = perf_counter(), process_time()
         with _seldom_collecting():
             return self._run(limits, watch)
 
@@ -337,7 +340,8 @@ class Explorer(Generic[S]):
             graph.transitions,
             graph.depth,
             len(graph.states) - graph.expanded,
-            perf_counter() - self._started,
+            perf_counter() - self._started[0],
+            process_time() - self._started[1],
             limit,
             violation,
         )

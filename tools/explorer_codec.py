@@ -194,15 +194,18 @@ class Codec:
             image.bodies[record.input_id] = self.body(record.input_id, self.row(record).kind)
         return image
 
-    def actor(self, memory: Memory, fresh_run: int) -> Actor:
-        """The driver's actor with ``memory``; the next run gets the number ``fresh_run``."""
+    def actor(self, memory: Memory, fresh_run: int, image: RuntimeImage | None = None) -> Actor:
+        """The driver's actor with ``memory``; the next run gets the number ``fresh_run``. ``image`` is that of an actor
+        with this memory and without a doubt, if there is one.
+        """
         doubt = memory.doubt
         epoch, revision = EPOCH, REVISION
         if memory.stale:
             epoch, revision = EPOCH - 1, REVISION - 10
         elif doubt is not None and doubt.landed:
             revision -= 1
-        image = self.image(memory.runtime, memory.inputs, epoch, revision)
+        if image is None:
+            image = self.image(memory.runtime, memory.inputs, epoch, revision)
         generation = GENERATION - 1 if memory.behind else GENERATION
         actor = Actor(RUNTIME, image, self.settings, self.environment(fresh_run), generation)
         actor.handed_out = None if memory.held is None else RUN_IDS[memory.held]

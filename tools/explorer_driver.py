@@ -29,8 +29,8 @@ from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.invariants import check_image
 from ..spec.relations import handed_out_run_is_current
 from ..spec.step_properties import check_step
-from ..spec.views import View
-from ..spec.vocabulary import CommandName, InputState, Lane, RuntimeState
+from ..spec.views import LANES, View
+from ..spec.vocabulary import CommandName, InputState, RuntimeState
 from ..stores.memory_tables import Tables
 from .explorer_calls import Call
 from .explorer_codec import GENERATION, Codec
@@ -234,6 +234,7 @@ class DriverSteps:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self._kept: tuple[Memory, int, Actor] | None = None
+        self._image: tuple[Memory, RuntimeImage] | None = None
 
     def cared_for(self, memory: Memory, reader: KnownReader) -> Memory | None:
         """What a driver has once care was taken that needs no commit; None: it learns that it is fenced off.
@@ -253,7 +254,7 @@ class DriverSteps:
     def decide(self, call: Call, memory: Memory, reader: KnownReader) -> Decided:
         """One call in a group of its own. Raises ``Looked`` where ``reader`` does."""
         actor = self._thaw(memory, reader.fresh_run)
-        image, member, problems = actor.image, Member(actor), list[str]()
+        image, runtime, member, problems = actor.image, actor.image.runtime, Member(actor), list[str]()
         turn = WatchedTurn(actor.turn(member, reader), problems)
         careful, cared, outcome = actor.needs_care(GENERATION), False, cast("object", None)
         try:
@@ -280,14 +281,22 @@ class DriverSteps:
         if not (careful or member.deltas or turn.taken_back) and actor.image is image:
             self._kept = (memory, reader.fresh_run, actor)  # nothing was touched
             return Decided(call, memory, _NO_VIEW, problems=tuple(problems))
-        return self._settled(call, memory, turn, outcome)
+        decided = self._settled(call, memory, turn, outcome)
+        if not careful and actor.image is image:
+            for _, inverse in reversed(member.deltas):
+                image.apply(inverse)
+            self._image = (memory, image) if image.runtime is runtime else None
+        return decided
 
     def _thaw(self, memory: Memory, fresh_run: int) -> Actor:
-        """A driver with ``memory``: the one of the call before, where that touched nothing."""
+        """A driver with ``memory``: the one of the call before, where that touched nothing; else with the image of the
+        one before, in which everything was taken back.
+        """
         kept, self._kept = self._kept, None
         if kept is not None and kept[0] is memory and kept[1] == fresh_run:
             return kept[2]
-        return self.codec.actor(memory, fresh_run)
+        image, self._image = self._image, None
+        return self.codec.actor(memory, fresh_run, image[1] if image is not None and image[0] is memory else None)
 
     def _settled(self, call: Call, memory: Memory, turn: WatchedTurn, outcome: object) -> Decided:
         """What is left of a call that touched anything, for each thing that can become of its commit."""
@@ -370,8 +379,8 @@ def _inconsistencies(image: RuntimeImage) -> Iterator[str]:
     """The lanes and the scopes are the queued inputs, and the bodies are those of the ephemeral ones."""
     active = image.active()
     queued = [each for each in active if each.state is InputState.QUEUED]
-    there = [(lane, order, input_id) for lane in Lane for order, input_id in image.lanes[lane].items()]
-    if there != [(lane, each.order, each.input_id) for lane in Lane for each in queued if each.admission.lane is lane]:
+    there = [(lane, order, input_id) for lane in LANES for order, input_id in image.lanes[lane].items()]
+    if there != [(lane, each.order, each.input_id) for lane in LANES for each in queued if each.admission.lane is lane]:
         yield f"memory_is_consistent: the lanes hold {there}, queued are {queued}"
     scoped = {(scope, input_id) for scope, members in image.scopes.items() for input_id in members}
     keyed = [(each.admission.kind, each.admission.supersession_key, each.input_id) for each in queued]

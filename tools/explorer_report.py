@@ -21,8 +21,9 @@ def as_document(name: str, bounds: Mapping[str, Any], report: Report) -> dict[st
         "depth": report.depth,
         "waiting": report.waiting,
         "seconds": round(report.seconds, 3),
-        "states_per_second": _rate(report.states, report.seconds),
-        "transitions_per_second": _rate(report.transitions, report.seconds),
+        "core_seconds": round(report.core_seconds, 3),
+        "states_per_core_second": _rate(report.states, report.core_seconds),
+        "transitions_per_core_second": _rate(report.transitions, report.core_seconds),
         "limit": report.limit,
         "violation": None if violation is None else _violation(violation),
     }
@@ -35,11 +36,11 @@ def _violation(violation: Violation) -> dict[str, Any]:
 
 def told(name: str, report: Report) -> Iterator[str]:
     """The report in lines, for people."""
-    rate = _rate(report.transitions, report.seconds)
+    rate = _rate(report.transitions, report.core_seconds)
     yield f"{name}: {report.verdict}"
     yield (
         f"{report.states} states, {report.transitions} transitions, depth {report.depth}; "
-        f"{report.seconds:.1f} s, {rate} transitions/s, {memory_mib():.0f} MiB"
+        f"{report.seconds:.1f} s, {rate} transitions/s of one core, {memory_mib():.0f} MiB"
     )
     if report.limit is not None:
         yield f"undecided: stopped at {report.limit}; {report.waiting} states were found and not looked into"
