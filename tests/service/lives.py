@@ -227,6 +227,9 @@ class World(RuleBasedStateMachine):
             for name, input_id in self.promises.given:
                 self.promises.outcome(name, input_id, await self.service.wait(name, input_id))
         await self._read_events(FOR_EVER)
+        await asyncio.sleep(100.0)
+        assert not self.service._pool._pins, "a runtime is held open though nobody calls"
+        assert len(self.service._pool) <= CHAOS.max_open, "runtimes stay open though nothing needs them"
         await self.service.close()
         self.promises.check_log()
         self.promises.check_end(runtime.runtime_id for runtime in self.promises.store.list_runtimes())
