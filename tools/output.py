@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 import click
@@ -68,8 +69,22 @@ def write_lines(values: Iterable[object]) -> None:
 
 def write_result(text: str) -> None:
     """One line on stdout, flushed, so that a reader has it now. OutputClosed where there is no reader."""
+    _echo(text, nl=True)
+
+
+def write_to(path: str, content: str | bytes) -> None:
+    """Write a file with its folder, or stdout where ``path`` is ``-``. OutputClosed where nobody reads stdout."""
+    if path == "-":
+        _echo(content, nl=False)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
+    note(f"wrote {path}")
+
+
+def _echo(content: str | bytes, *, nl: bool) -> None:
     try:
-        click.echo(text)
+        click.echo(content, nl=nl)
         sys.stdout.flush()
     except BrokenPipeError as error:
         # What is left in the buffer would raise once more when the interpreter ends.

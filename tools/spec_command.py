@@ -15,6 +15,8 @@ from ..spec.relations import RELATIONS
 from ..spec.step_properties import STEP_PROPERTIES
 from .check_command import check
 from .compare_command import compare
+from .diagram_command import diagram
+from .diff_command import diff
 from .export_command import export
 from .machine_names import MACHINES, machine_of
 from .options import json_option
@@ -33,6 +35,8 @@ def spec() -> None:
 
 spec.add_command(check)
 spec.add_command(compare)
+spec.add_command(diagram)
+spec.add_command(diff)
 spec.add_command(export)
 
 

@@ -1,0 +1,165 @@
+"""A picture as SVG: light or dark by what its reader prefers, with a title and a description for screen readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from xml.sax.saxutils import escape
+
+from .diagram_parts import ArrowKind, Parts
+from .diagram_shapes import MARGIN, Box, Layout, Line, Node, Point
+from .diagram_text import FAMILY, LABEL, NAME, SMALL, paragraph
+
+_RADIUS: Final = 7
+_CLASS: Final = {ArrowKind.STEP: "step", ArrowKind.RECOVERY: "recovery", ArrowKind.GIVING_UP: "giving"}
+_HEAD: Final = 8
+
+STYLE: Final = f"""
+text {{ font-family: {FAMILY}; fill: #1f2328; }}
+.panel {{ fill: #ffffff; stroke: #d1d9e0; }}
+.frame {{ fill: #f6f8fa; stroke: #d1d9e0; }}
+.state {{ fill: #ffffff; stroke: #59636e; stroke-width: 1.4; }}
+.first {{ fill: #ddf4ff; stroke: #0969da; }}
+.end {{ fill: #eef1f4; stroke: #59636e; stroke-width: 1.4; }}
+.rim {{ fill: none; stroke: #59636e; stroke-width: 1; }}
+.name {{ font-size: {NAME.size}px; font-weight: 600; text-anchor: middle; }}
+.small {{ font-size: {SMALL.size}px; fill: #59636e; }}
+.label {{ font-size: {LABEL.size}px; }}
+.wire {{ fill: none; stroke-width: 1.5; stroke-linecap: round; }}
+.step {{ stroke: #59636e; }} .recovery {{ stroke: #0969da; }} .giving {{ stroke: #bc4c00; }}
+.head {{ stroke: none; }}
+.rule {{ stroke: #d1d9e0; }}
+.chip {{ fill: #f6f8fa; stroke-width: 1.2; }}
+.head.step {{ fill: #59636e; }} .head.recovery {{ fill: #0969da; }} .head.giving {{ fill: #bc4c00; }}
+.label.step {{ fill: #1f2328; stroke: none; }} .label.recovery {{ fill: #0550ae; stroke: none; }}
+.label.giving {{ fill: #953800; stroke: none; }}
+@media (prefers-color-scheme: dark) {{
+text {{ fill: #e6edf3; }}
+.panel {{ fill: #0d1117; stroke: #30363d; }}
+.frame {{ fill: #151b23; stroke: #30363d; }}
+.state {{ fill: #0d1117; stroke: #9198a1; }}
+.first {{ fill: #0c2d4f; stroke: #4493f8; }}
+.end {{ fill: #212830; stroke: #9198a1; }}
+.rim {{ stroke: #9198a1; }}
+.rule {{ stroke: #30363d; }}
+.chip {{ fill: #151b23; }}
+.small {{ fill: #9198a1; }}
+.step {{ stroke: #9198a1; }} .recovery {{ stroke: #4493f8; }} .giving {{ stroke: #f0883e; }}
+.head.step {{ fill: #9198a1; }} .head.recovery {{ fill: #4493f8; }} .head.giving {{ fill: #f0883e; }}
+.label.step {{ fill: #e6edf3; }} .label.recovery {{ fill: #79c0ff; }} .label.giving {{ fill: #ffa657; }}
+}}
+"""
+
+
+def svg_of(parts: Parts, layout: Layout, notes: Sequence[str] = ()) -> str:
+    """The whole file. ``notes`` are lines below the picture."""
+    below_lines = [
+        line for note in notes for line in paragraph(note, (layout.width - 2 * MARGIN) * 100 // SMALL.width("x" * 100))
+    ]
+    below = layout.height + (SMALL.line if notes else 0)
+    height = layout.height + (len(below_lines) * SMALL.line + MARGIN if notes else 0)
+    drawn = [
+        *([_rect(layout.frame, "frame", 12)] if layout.frame else []),
+        *(f'<path class="wire {_CLASS[line.kind]}" d="{_path(line.points)}"/>' for line in layout.lines),
+        *_heads(layout.lines),
+        *_start(layout.start),
+        *(each for node in layout.nodes for each in _node(node, parts)),
+        *(
+            f'<text class="label {_CLASS[word.kind]}" x="{word.x}" y="{word.y}">{escape(word.text)}</text>'
+            for word in layout.words
+        ),
+    ]
+    told = [
+        f'<text class="small" x="{MARGIN}" y="{below + number * SMALL.line}" xml:space="preserve">{escape(note)}</text>'
+        for number, note in enumerate(below_lines)
+    ]
+    return page(parts.title, layout.width, height, [*drawn, *told])
+
+
+def page(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
+    """An SVG file of this size, on a panel of its own so that it can be read on any ground."""
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title">',
+        f'<title id="title">{escape(title)}</title>',
+        f"<style>{STYLE}</style>",
+        f'<rect class="panel" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="10"/>',
+        *drawn,
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rect(box: Box, kind: str, radius: int, inset: int = 0) -> str:
+    x, y, width, height = box.x + inset, box.y + inset, box.width - 2 * inset, box.height - 2 * inset
+    return f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}"/>'
+
+
+def _node(node: Node, parts: Parts) -> list[str]:
+    box = node.box
+    if node.name in parts.terminal:
+        drawn = [_rect(box, "end", 14), _rect(box, "rim", 11, 3)]
+    else:
+        drawn = [_rect(box, "state first" if node.name == parts.initial else "state", 8)]
+    height = len(node.lines) * NAME.line + len(node.loops) * SMALL.line
+    y = box.y + (box.height - height) // 2 + NAME.size - 1
+    for line in node.lines:
+        drawn.append(f'<text class="name" x="{box.middle}" y="{y}">{escape(line)}</text>')
+        y += NAME.line
+    if node.loops:
+        x = box.middle - max(SMALL.width(line) for line in node.loops) // 2
+        for line in node.loops:
+            drawn.append(f'<text class="small" x="{x}" y="{y - 2}" xml:space="preserve">{escape(line)}</text>')
+            y += SMALL.line
+    return drawn
+
+
+def _start(start: tuple[Point, Point]) -> list[str]:
+    (x, y), (_, end) = start
+    return [
+        f'<circle class="head step" cx="{x}" cy="{y}" r="5"/>',
+        f'<path class="wire step" d="M{x} {y}V{end - 2}"/>',
+        _head((x, y), (x, end), "step"),
+    ]
+
+
+def _heads(lines: Sequence[Line]) -> list[str]:
+    """One arrowhead for each end; branches share it."""
+    heads = {(line.points[-2], line.points[-1], line.kind): None for line in lines}
+    return list(dict.fromkeys(_head(before, end, _CLASS[kind]) for before, end, kind in heads))
+
+
+def _head(before: Point, end: Point, kind: str) -> str:
+    (x, y), half = end, _HEAD // 2
+    if before[0] == x:
+        back = y - _HEAD if before[1] < y else y + _HEAD
+        corners = f"{x},{y} {x - half},{back} {x + half},{back}"
+    else:
+        back = x - _HEAD if before[0] < x else x + _HEAD
+        corners = f"{x},{y} {back},{y - half} {back},{y + half}"
+    return f'<polygon class="head {kind}" points="{corners}"/>'
+
+
+def _path(points: Sequence[Point]) -> str:
+    """A line with round corners, which stops short of the tip of its arrowhead."""
+    ends = list(dict.fromkeys(points))
+    ends[-1] = _towards(ends[-1], ends[-2], 2)
+    drawn = [f"M{ends[0][0]} {ends[0][1]}"]
+    for before, corner, after in zip(ends, ends[1:], ends[2:], strict=False):
+        radius = min(_RADIUS, _length(before, corner) // 2, _length(corner, after) // 2)
+        begin, end = _towards(corner, before, radius), _towards(corner, after, radius)
+        drawn.append(f"L{begin[0]} {begin[1]}Q{corner[0]} {corner[1]} {end[0]} {end[1]}")
+    return f"{''.join(drawn)}L{ends[-1][0]} {ends[-1][1]}"
+
+
+def _length(one: Point, other: Point) -> int:
+    return abs(one[0] - other[0]) + abs(one[1] - other[1])
+
+
+def _towards(point: Point, other: Point, pixels: int) -> Point:
+    """The point so many pixels nearer to ``other``."""
+
+    def step(start: int, end: int) -> int:
+        return start + (pixels if end > start else -pixels if end < start else 0)
+
+    return step(point[0], other[0]), step(point[1], other[1])
