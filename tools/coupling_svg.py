@@ -30,9 +30,9 @@ def coupling_svg() -> str:
     left, middle = _MARGIN + _COMMAND, _MARGIN + _COMMAND + _RUNTIME
     width = middle + _INPUTS + _MARGIN
     drawn = [
-        _text("name", _MARGIN, 42, "command", anchor="start"),
-        _text("name", left, 42, "runtime", anchor="start"),
-        _text("name", middle, 42, "inputs", anchor="start"),
+        _text("heading", _MARGIN, 42, "command"),
+        _text("heading", left, 42, "runtime"),
+        _text("heading", middle, 42, "inputs"),
     ]
     y = 56
     for row in coupling():
@@ -76,6 +76,6 @@ def _kinds(machine: Machine[Any, Any]) -> dict[str, str]:
     return kinds | {event: _CLASS[arrow.kind] for arrow in parts.arrows for event in arrow.events}
 
 
-def _text(kind: str, x: int, y: int, text: str, *, anchor: str = "", bold: bool = False) -> str:
-    style = f' style="text-anchor:{anchor}"' if anchor else ' font-weight="600"' if bold else ""
+def _text(kind: str, x: int, y: int, text: str, *, bold: bool = False) -> str:
+    style = ' font-weight="600"' if bold else ""
     return f'<text class="{kind}" x="{x}" y="{y}"{style}>{escape(text)}</text>'

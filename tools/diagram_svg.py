@@ -23,6 +23,7 @@ text {{ font-family: {FAMILY}; fill: #1f2328; }}
 .end {{ fill: #eef1f4; stroke: #59636e; stroke-width: 1.4; }}
 .rim {{ fill: none; stroke: #59636e; stroke-width: 1; }}
 .name {{ font-size: {NAME.size}px; font-weight: 600; text-anchor: middle; }}
+.heading {{ font-size: {NAME.size}px; font-weight: 600; }}
 .small {{ font-size: {SMALL.size}px; fill: #59636e; }}
 .label {{ font-size: {LABEL.size}px; }}
 .wire {{ fill: none; stroke-width: 1.5; stroke-linecap: round; }}

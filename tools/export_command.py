@@ -119,8 +119,16 @@ def export(
         return ExitCode.OK
     if output == "-":
         raise click.UsageError("TLA+ modules need a folder: give --output")
-    folder = Path(output)
-    bounds = TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest)
+    return _export_tla(
+        name,
+        Path(output),
+        TlaBounds(ids=ids, texts=texts, lowest=lowest, highest=highest),
+        is_checked=is_checked,
+        json=json,
+    )
+
+
+def _export_tla(name: str, folder: Path, bounds: TlaBounds, *, is_checked: bool, json: bool) -> ExitCode:
     machine = None if name == WHOLE else machine_of(name)
     texts_of_files = whole_files() if machine is None else machine_files(machine, bounds)
     folder.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,6 @@ def test_check_fails_when_a_table_changes_without_its_files(
 
 
 def test_the_readme_shows_the_pictures_of_the_two_machines(project_root: Path) -> None:
-    """As they were generated."""
+    """As they were generated, and leads to that of their coupling."""
     shown = [link for link in links(project_root / "README.md") if link.endswith(".svg")]
-    assert shown == [f"{FOLDER}/input_lifecycle.svg", f"{FOLDER}/runtime_state.svg"]
+    assert shown == [f"{FOLDER}/{name}.svg" for name in ("input_lifecycle", "runtime_state", "coupling")]

@@ -180,7 +180,8 @@ def test_a_page_needs_nothing_else() -> None:
     assert "<svg" in text
     assert text.count("<tr>") == 4 + 9 + 8 + 14 + 15
     assert "<code>not (failure_count + 1 &lt; max_attempts)</code>" in text
-    assert re.findall(r"<script|<link|<img|src=|href=", text) == []
+    assert re.findall(r"<script|<link|<img|src=|href=|style=\"", text) == []
+    assert text.count("<style>") == 1  # which the content security policy lets in
 
 
 @pytest.mark.parametrize(
