@@ -12,11 +12,15 @@ import argparse
 import sys
 import traceback
 from collections import Counter
+from math import inf
 from time import perf_counter
 from typing import Final
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+
+from holdstate.runtime import flush
 
 from .machine import DriverMachine
 from .test_stateful_lmdb import LmdbMachine
@@ -35,11 +39,12 @@ def go_deep(machine: type[DriverMachine], steps: int, number: int) -> Counter[st
     machine.taken.clear()
     World.steps.clear()
     turn = 0
-    while counted() < steps:
-        seed(f"{number}/{turn}")(machine)
-        run_state_machine_as_test(machine, settings=_settings())
-        turn += 1
-        print(f"{counted()} steps", file=sys.stderr, flush=True)
+    with patch.object(flush, "LONG_COMMIT_SECONDS", inf):  # on the loop, however busy the machine is
+        while counted() < steps:
+            seed(f"{number}/{turn}")(machine)
+            run_state_machine_as_test(machine, settings=_settings())
+            turn += 1
+            print(f"{counted()} steps", file=sys.stderr, flush=True)
     return machine.taken
 
 
