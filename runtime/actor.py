@@ -159,6 +159,7 @@ class Actor:
                 self.opened_run = None  # it was begun or forgotten, or opened for a caller who was told nothing
             self.publish(doubt.deltas)
             turn.member.base_revision = self.image.runtime.revision
+            turn.member.opened_run = self.opened_run
         elif stored is None or stored.revision != self.image.runtime.revision:
             self.reload(turn)
         self.doubt = None

@@ -91,6 +91,24 @@ async def test_what_was_opened_for_a_caller_in_doubt_is_not_open() -> None:
     await driver.start_run(RUN)
 
 
+async def test_a_run_that_a_commit_in_doubt_began_is_not_open_again_when_the_next_commit_is_refused() -> None:
+    """C24, C36: taking back what followed the settling of a doubt leaves the doubt settled."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    accepted = await driver.accept_input(PromptInput.new("a"))
+    assert isinstance(accepted, Accepted)
+    await driver.start_run(RUN)
+    store.arm(Plan(Fault.LANDED, write=0, failing_reads=1))
+    with pytest.raises(StoreError):
+        await driver.stage_batch((accepted.input_id,), RUN)
+    store.arm(Plan(Fault.REFUSED, write=0))
+    with pytest.raises(StoreError):
+        await driver.attach()
+    run = await driver.begin_run()
+    assert run is not None
+    assert run.input_ids == (accepted.input_id,)
+
+
 async def test_a_driver_in_doubt_that_was_fenced_meanwhile_is_finished() -> None:
     """C32: whether its commit landed is the newer one's business."""
     inner = MemoryStore()
