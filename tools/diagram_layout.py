@@ -10,6 +10,7 @@ frame round the first column leads to the terminal states, they stand in a row b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Final, final
 
 from attrs import evolve
@@ -26,6 +27,8 @@ NAME_COLUMNS: Final = 12
 LOOP_COLUMNS: Final = 16
 START: Final = 26
 """The height of the arrow that shows where it starts."""
+NEAR: Final = 12
+"""Pixels that a terminal state is moved so that a line comes straight."""
 APART: Final = 7
 """Pixels between two lines that run side by side into the two columns."""
 
@@ -127,12 +130,31 @@ class _Plan:
                 wanted[number] = max(top, min(node.box.y, limit - node.box.height))
                 limit = wanted[number] - (self._gap(self.second[number - 1], node) if number else 0)
             self._stack(self.second, wanted)
-        taken = [y for node in self.first for y in node.heights(node.right)]
+        least = top - NEAR
         for number, node in enumerate(self.second):
             wanted = [each.box.y for each in self.second]
-            while any(abs(one - other) < APART for one in node.heights(node.left) for other in taken):
-                wanted[number] += 1
-                self._stack(self.second, wanted)
+            wanted[number] = self._straightest(node, least)
+            self._stack(self.second, wanted)
+            if number + 1 < len(self.second):
+                least = node.box.bottom + self._gap(node, self.second[number + 1])
+
+    def _straightest(self, node: Node, least: int) -> int:
+        """The height near its own, and not above ``least``, at which most wires come straight and none comes along
+        another one.
+        """
+        ports = [
+            (wire, y) for each in self.first for (wire, _), y in zip(each.right, each.heights(each.right), strict=True)
+        ]
+        ours = [(wire, y - node.box.y) for (wire, _), y in zip(node.left, node.heights(node.left), strict=True)]
+
+        def rank(y: int) -> tuple[bool, int, int]:
+            pairs = [(wire is other, abs(y + height - taken)) for wire, height in ours for other, taken in ports]
+            is_free = all(apart >= APART or (is_same and apart == 0) for is_same, apart in pairs)
+            return is_free, sum(is_same and apart == 0 for is_same, apart in pairs), -abs(y - node.box.y)
+
+        near = range(max(least, node.box.y - NEAR), node.box.y + NEAR + 1)
+        best = max(near, key=rank)
+        return best if rank(best)[0] else next(y for y in count(near[-1]) if rank(y)[0])
 
     def _wanted(self, node: Node, top: int, bottom: int) -> int:
         ends = {each for wire, ends in node.left for each in (wire.sources if ends else (wire.target,))}
@@ -263,7 +285,7 @@ class _Drawing:
             node = plan.node[wire.target]
             y = node.port(node.left, wire, ends=True)
             self.lines.append(Line(((frame.right, y), (x, y)), wire.kind, "", wire.target))
-            self._label(wire, x - SPACE - wire.label_width, y - 5)
+            self._entry(wire, x, y, is_left=True)
         far = lanes([self._rail(wire, _right) for wire in beside])
         reach = x + width + max(_room(beside), self._overhang(width, plan.rank))
         self._lanes(beside, far, _right, lambda lane: reach + lane * LANE)
@@ -294,7 +316,7 @@ class _Drawing:
             for source, height in zip(wire.sources, self._sources(wire, side), strict=True):
                 points = ((edge, height), (x, height), (x, y), (edge, y))
                 self.lines.append(Line(points, wire.kind, source, wire.target))
-            self._label(wire, edge - SPACE - wire.label_width if side is _left else edge + SPACE + 4, y - 5)
+            self._entry(wire, edge, y, is_left=side is _left)
 
     def _across(self, wires: Sequence[Wire], lane: Sequence[int], start: int) -> None:
         for wire, number in zip(wires, lane, strict=True):
@@ -309,7 +331,7 @@ class _Drawing:
                 self.lines.append(
                     Line(((begin, height), (x, height), (x, y), (edge, y)), wire.kind, source, wire.target)
                 )
-            self._label(wire, edge - SPACE - wire.label_width if goes_right else edge + SPACE + 4, y - 5)
+            self._entry(wire, edge, y, is_left=goes_right)
 
     def _straight(self) -> None:
         plan = self.plan
@@ -322,10 +344,14 @@ class _Drawing:
             room = lower.y - upper.bottom - 8
             self._label(wire, upper.middle + SPACE, upper.bottom + (room + wire.label_height) // 2 - 2)
 
-    def _label(self, wire: Wire, x: int, y: int) -> None:
-        """The lines of a label, the last one on the baseline ``y``."""
+    def _entry(self, wire: Wire, x: int, y: int, *, is_left: bool) -> None:
+        """The label of a wire that ends at a side of a box, above it."""
+        self._label(wire, x - SPACE - 1 if is_left else x + SPACE + 4, y - 5, ends=is_left)
+
+    def _label(self, wire: Wire, x: int, y: int, *, ends: bool = False) -> None:
+        """The lines of a label, the last one on the baseline ``y``; they begin at ``x``, or end there."""
         for number, (kind, text) in enumerate(reversed(wire.label)):
-            self.words.append(Word(x, y - number * LABEL.line, text, kind))
+            self.words.append(Word(x, y - number * LABEL.line, text, kind, ends))
 
     def _overhang(self, width: int, column: Mapping[str, int]) -> int:
         """How far the labels of straight lines reach beyond their boxes."""

@@ -47,16 +47,18 @@ class Box:
 @final
 @frozen
 class Word:
-    """One line of text on its baseline, beginning at ``x``."""
+    """One line of text on its baseline, which begins at ``x``, or ends there."""
 
     x: int
     y: int
     text: str
     kind: ArrowKind
+    ends: bool
 
     @property
     def box(self) -> Box:
-        return Box(self.x, self.y - LABEL.size + 2, LABEL.width(self.text), LABEL.size + 1)
+        width = LABEL.width(self.text)
+        return Box(self.x - width if self.ends else self.x, self.y - LABEL.size + 2, width, LABEL.size + 1)
 
 
 @final

@@ -7,7 +7,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from .diagram_parts import ArrowKind, Parts
-from .diagram_shapes import MARGIN, Box, Layout, Line, Node, Point
+from .diagram_shapes import MARGIN, Box, Layout, Line, Node, Point, Word
 from .diagram_text import FAMILY, LABEL, NAME, SMALL, paragraph
 
 _RADIUS: Final = 7
@@ -65,10 +65,7 @@ def svg_of(parts: Parts, layout: Layout, notes: Sequence[str] = ()) -> str:
         *_heads(layout.lines),
         *_start(layout.start),
         *(each for node in layout.nodes for each in _node(node, parts)),
-        *(
-            f'<text class="label {_CLASS[word.kind]}" x="{word.x}" y="{word.y}">{escape(word.text)}</text>'
-            for word in layout.words
-        ),
+        *map(_word, layout.words),
     ]
     told = [
         f'<text class="small" x="{MARGIN}" y="{below + number * SMALL.line}" xml:space="preserve">{escape(note)}</text>'
@@ -89,6 +86,11 @@ def page(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _word(word: Word) -> str:
+    anchor = ' text-anchor="end"' if word.ends else ""
+    return f'<text class="label {_CLASS[word.kind]}" x="{word.x}" y="{word.y}"{anchor}>{escape(word.text)}</text>'
 
 
 def _rect(box: Box, kind: str, radius: int, inset: int = 0) -> str:
