@@ -76,5 +76,9 @@ def _coupling() -> Drawings:
 @option("--graphviz", is_flag=True, help="svg: Let Graphviz lay it out.")
 def diagram(name: str, *, form: str, output: str, detail: bool, graphviz: bool) -> ExitCode:
     """Draw MACHINE: a shipped one, module:NAME, or `coupling`, which command moves which of the two."""
+    if graphviz and form != "svg":
+        raise click.UsageError("--graphviz lays out an svg; a png is always by Graphviz")
+    if detail and (name == NAME or form == "md"):
+        raise click.UsageError("--detail is for machines as pictures; --format md tells everything")
     write_to(output, diagram_of(name, form, detail=detail, graphviz=graphviz))
     return ExitCode.OK

@@ -168,7 +168,6 @@ def _pairs(before: Sequence[RowPart], after: Sequence[RowPart]) -> list[tuple[in
     """Rows of both sides that belong together, the most alike first."""
     likeness: tuple[Callable[[RowPart], object], ...] = (
         lambda row: row,
-        lambda row: (row.event, row.source, row.target, row.text),
         lambda row: (row.event, row.source, row.target),
         lambda row: (row.event, row.target, row.text),
         lambda row: (row.event, row.target),

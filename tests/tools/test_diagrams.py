@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 
-from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Machine
+from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Machine, Transition
 from holdstate.tools.coupling import coupling
 from holdstate.tools.coupling_svg import coupling_svg
 from holdstate.tools.diagram_command import machine_svg
+from holdstate.tools.diagram_lanes import Rail, lanes
 from holdstate.tools.diagram_layout import layout_of
 from holdstate.tools.diagram_parts import parts_of
 from holdstate.tools.diagram_text import LABEL, SMALL
@@ -109,6 +111,68 @@ def test_mermaid_gives_plain_names_to_states_that_have_none() -> None:
     assert 'state "stag#34;ing#92;" as state_' in text
 
 
+def _machine(live: int, *rows: tuple[str, tuple[int, ...], int], names: str = "abcdefg") -> Machine[Any, Any]:
+    """Rows as event, numbers of the sources, number of the target; the first ``live`` states are not terminal."""
+    states = StrEnum("states", {f"S{number}": name for number, name in enumerate(names)})  # type: ignore[misc]
+    events = StrEnum("events", {event.upper(): event for event, _, _ in rows})  # type: ignore[misc]
+    every: list[Any] = list(states)
+    return Machine(
+        name="small",
+        states=states,
+        initial=every[0],
+        terminal=every[live:],
+        events=dict.fromkeys(events, ()),
+        transitions=[
+            Transition(events(event), [every[each] for each in source], every[to]) for event, source, to in rows
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("live", "rows", "kinds"),
+    [
+        (4, [("end", (0, 1), 4)], ["step"]),
+        (4, [("end", (0, 1, 2), 4)], ["giving up"]),
+        (4, [("back", (1, 2, 3), 0)], ["step"]),
+        (4, [("recover_it", (1, 2, 3), 0)], ["recovery"]),
+        (4, [("recover_it", (1, 2, 3), 4)], ["giving up"]),
+    ],
+)
+def test_an_arrow_is_recovery_by_its_name_and_giving_up_by_its_sources(
+    live: int, rows: list[tuple[str, tuple[int, ...], int]], kinds: list[str]
+) -> None:
+    """Three states that end in the same way are giving up."""
+    assert [arrow.kind for arrow in parts_of(_machine(live, *rows)).arrows] == kinds
+
+
+def test_a_frame_is_drawn_where_an_event_ends_every_live_state() -> None:
+    """Of which there are three or more; one that leads to a live state has none, and other sources have arrows."""
+    framed = parts_of(_machine(3, ("end", (0, 1, 2, 4), 3)))
+    assert [arrow.sources for arrow in framed.arrows] == [("e",), ()]
+    for other in (
+        _machine(2, ("end", (0, 1), 2)),
+        _machine(4, ("end", (0, 1, 2), 4)),
+        _machine(4, ("go", (0, 1, 2, 3), 0)),
+    ):
+        assert not parts_of(other).has_common
+        assert layout_of(parts_of(other)).frame is None
+
+
+def test_lanes_cross_as_seldom_as_they_can() -> None:
+    """The longer rail takes the nearer lane where that saves crossings; rails that do not meet share a lane."""
+    long, short = Rail((10,), (90,)), Rail((5,), (20,))
+    assert long.crossings_before(short) < short.crossings_before(long)
+    assert lanes([long, short]) == [0, 1]
+    assert lanes([Rail((0, 20)), Rail((40, 60)), Rail((0, 60))]) == [0, 0, 1]
+
+
+def test_mermaid_escapes_its_own_escapes() -> None:
+    """A name with a hash and a semicolon stays one name."""
+    text = mermaid(_machine(1, ("go", (0,), 0), names="#;"))
+    assert 'state "#35;" as state_1' in text
+    assert 'state "#59;" as state_2' in text
+
+
 def test_mermaid_draws_an_event_of_every_live_state_once() -> None:
     """Stop leads from the box of all live states, not from each of them; the input lifecycle has no such event."""
     lines = [line.strip() for line in mermaid(RUNTIME_STATE).splitlines()]
@@ -192,3 +256,17 @@ def test_what_cannot_be_drawn_is_a_usage_error(name: str, said: str) -> None:
     result = call("spec", "diagram", name)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runtime_state", "--graphviz", "--format", "dot"),
+        ("coupling", "--detail"),
+        ("runtime_state", "--detail", "--format", "md"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_a_usage_error(words: tuple[str, ...]) -> None:
+    """It is told, not passed over."""
+    result = call("spec", "diagram", *words)
+    assert (result.exit_code, result.stdout) == (2, "")

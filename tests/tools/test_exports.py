@@ -49,7 +49,7 @@ TRICKY = Machine(
             Act.NUDGE,
             Lamp.ON,
             Lamp.ON,
-            guard=(field("state").ne(1) & field("text").eq("true"))
+            guard=(field("state").ne(1) & field("text").eq("true") & field("text").ne("p | q"))
             | field("b").plus_one().ge(9)
             | field("mode").is_some(),
             doc="a -- b < c",

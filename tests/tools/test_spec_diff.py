@@ -186,6 +186,62 @@ def test_the_order_of_rows_that_are_tried_for_one_event_counts() -> None:
     assert told(differences(before, after)) == [("changed", "row", "PAY")]
 
 
+def pay(source: S, target: S, least: int) -> Transition[S, E]:
+    """A row that its place and its guard tell from others."""
+    return Transition(E.PAY, source, target, guard=param("amount").ge(least))
+
+
+A, B = S.CART, S.PAID
+ONE, TWO = pay(A, B, 1), pay(A, B, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((ONE, TWO), (TWO,), [("removed", "row", "1: CART --PAY--> PAID")]),
+        (
+            (pay(A, A, 1), pay(B, A, 2)),
+            (pay(B, A, 3), pay(A, A, 4)),
+            [
+                ("changed", "row", "1: CART --PAY--> CART"),
+                ("changed", "row", "2: PAID --PAY--> CART"),
+                ("changed", "row", "PAY"),
+            ],
+        ),
+        (
+            (pay(A, A, 1), pay(B, A, 2)),
+            (pay(S.SHIPPED, A, 2), pay(S.CANCELLED, A, 1)),
+            [
+                ("changed", "row", "1: CART --PAY--> CART"),
+                ("changed", "row", "2: PAID --PAY--> CART"),
+                ("changed", "row", "PAY"),
+            ],
+        ),
+        ((pay(A, A, 1),), (pay(B, A, 2),), [("changed", "row", "1: CART --PAY--> CART")]),
+        (
+            (pay(A, A, 1),),
+            (pay(A, B, 1),),
+            [("removed", "row", "1: CART --PAY--> CART"), ("added", "row", "1: CART --PAY--> PAID")],
+        ),
+    ],
+)
+def test_rows_belong_together_by_what_is_most_alike(
+    before: tuple[Transition[S, E], ...],
+    after: tuple[Transition[S, E], ...],
+    expected: list[tuple[str, str, str]],
+) -> None:
+    """The same row, then one of the same places, then one of the same guard; another target is another row."""
+    documents = [document_of(evolve(ORDER, transitions=(SHIP, CANCEL, *rows))) for rows in (before, after)]
+    found = [each for each in told(differences(*documents)) if each[1] == "row"]
+    assert found == [(kind, part, _shifted(place)) for kind, part, place in expected]
+
+
+def _shifted(place: str) -> str:
+    """The place with its number two further on."""
+    number, colon, rest = place.partition(":")
+    return f"{int(number) + 2}{colon}{rest}" if colon else place
+
+
 def test_the_exit_code_says_whether_they_differ(tmp_path: Path) -> None:
     """0 for the same, 1 for a difference; the table has every change, and whether records fit."""
     same = call("spec", "diff", "input_lifecycle", "holdstate.spec:INPUT_LIFECYCLE")
