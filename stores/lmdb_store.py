@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self, final
 from uuid import UUID
 
-from ..runtime.errors import StoreError
+from ..runtime.errors import InvalidInput, StoreError
 from ..runtime.events import EventEnvelope
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.settings import Retention
@@ -60,6 +60,14 @@ def _whole_pages(size: int) -> int:
     return max(1, -(-size // _LARGEST_PAGE)) * _LARGEST_PAGE
 
 
+def _way_to_meet_damage(word: str) -> OnCorrupt:
+    try:
+        return OnCorrupt(word)
+    except ValueError:
+        problem = f"must be one of {', '.join(map(repr, map(str, OnCorrupt)))}; it is {word!r}"
+        raise InvalidInput("on_corrupt", problem) from None
+
+
 @final
 class LmdbStore:
     """Runtimes in an LMDB file. A process opens it once, for all its threads; other processes may open it too.
@@ -86,7 +94,8 @@ class LmdbStore:
 
         ``map_size`` bytes of address space are reserved at first; they are doubled when they are full, up to
         ``max_map_size``. ``read_only`` changes nothing but LMDB's own lock file. Network file systems are refused
-        unless ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause.
+        unless ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause, and
+        ``InvalidInput`` for an ``on_corrupt`` that is none.
 
         A runtime with a row that cannot be read is refused by name. With ``on_corrupt="quarantine"`` it opens without
         the inputs that such a row belongs to, as far as its own record can be read; see ``quarantined``.
@@ -96,7 +105,7 @@ class LmdbStore:
             max_map_size=_whole_pages(max(map_size, max_map_size)),
             read_only=read_only,
             allow_network=allow_network,
-            on_corrupt=OnCorrupt(on_corrupt),
+            on_corrupt=_way_to_meet_damage(on_corrupt),
         )
         return cls(StoreEnvironment(Path(path).resolve(), options))
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
-from holdstate.runtime.errors import StoreCorruption, StoreTooNew
+from holdstate.runtime.errors import InvalidInput, StoreCorruption, StoreTooNew
 from holdstate.runtime.executor import ActiveRun
 from holdstate.runtime.outcomes import BoundaryApplied, Run
 from holdstate.runtime.service import RuntimeService
@@ -268,6 +268,6 @@ async def test_a_reload_sets_aside_what_was_damaged_meanwhile(path: Path) -> Non
 
 def test_there_are_two_ways_to_meet_damage(path: Path) -> None:
     """A word that is neither is refused before anything is made (C38)."""
-    with pytest.raises(ValueError, match="repair"):
+    with pytest.raises(InvalidInput, match="on_corrupt: must be one of 'strict', 'quarantine'; it is 'repair'"):
         LmdbStore.open(path, on_corrupt="repair")
     assert not path.exists()
