@@ -13,6 +13,9 @@ from .diagram_text import FAMILY, LABEL, NAME, SMALL, paragraph
 _RADIUS: Final = 7
 _CLASS: Final = {ArrowKind.STEP: "step", ArrowKind.RECOVERY: "recovery", ArrowKind.GIVING_UP: "giving"}
 _HEAD: Final = 8
+_SAMPLE: Final = 22
+_NOTES: Final = 560
+"""The least width of a picture with notes."""
 
 STYLE: Final = f"""
 text {{ font-family: {FAMILY}; fill: #1f2328; }}
@@ -53,25 +56,40 @@ text {{ fill: #e6edf3; }}
 
 
 def svg_of(parts: Parts, layout: Layout, notes: Sequence[str] = ()) -> str:
-    """The whole file. ``notes`` are lines below the picture."""
-    below_lines = [
-        line for note in notes for line in paragraph(note, (layout.width - 2 * MARGIN) * 100 // SMALL.width("x" * 100))
-    ]
-    below = layout.height + (SMALL.line if notes else 0)
-    height = layout.height + (len(below_lines) * SMALL.line + MARGIN if notes else 0)
+    """The whole file, with what its colours mean. ``notes`` are paragraphs below the picture."""
+    most = max(layout.width, _NOTES if notes else 0) - 2 * MARGIN
+    told = [line for note in notes for line in paragraph(note, most * 100 // SMALL.width("x" * 100))]
+    legend, width = _legend(layout, layout.height + SMALL.size - SMALL.line // 2)
+    width = max(layout.width, width, *(SMALL.width(line) + 2 * MARGIN for line in told), 0)
+    height = layout.height + (SMALL.line if legend else 0)
     drawn = [
+        f'<g transform="translate({(width - layout.width) // 2} 0)">',
         *([_rect(layout.frame, "frame", 12)] if layout.frame else []),
         *(f'<path class="wire {_CLASS[line.kind]}" d="{_path(line.points)}"/>' for line in layout.lines),
         *_heads(layout.lines),
         *_start(layout.start),
         *(each for node in layout.nodes for each in _node(node, parts)),
         *map(_word, layout.words),
+        "</g>",
+        *legend,
     ]
-    told = [
-        f'<text class="small" x="{MARGIN}" y="{below + number * SMALL.line}" xml:space="preserve">{escape(note)}</text>'
-        for number, note in enumerate(below_lines)
-    ]
-    return page(parts.title, layout.width, height, [*drawn, *told])
+    for line in told:
+        height += SMALL.line
+        drawn.append(f'<text class="small" x="{MARGIN}" y="{height}" xml:space="preserve">{escape(line)}</text>')
+    return page(parts.title, width, height + (MARGIN if told else 0), drawn)
+
+
+def _legend(layout: Layout, y: int) -> tuple[list[str], int]:
+    """What the colours mean, on one line, and how wide the picture has to be; nothing where all is of one colour."""
+    kinds = [kind for kind in ArrowKind if any(line.kind is kind for line in layout.lines)]
+    if kinds in ([], [ArrowKind.STEP]):
+        return [], 0
+    drawn, x = [], MARGIN
+    for kind in kinds:
+        drawn.append(f'<path class="wire {_CLASS[kind]}" d="M{x} {y - 4}h{_SAMPLE}"/>')
+        drawn.append(f'<text class="small" x="{x + _SAMPLE + 6}" y="{y}">{kind}</text>')
+        x += _SAMPLE + 6 + SMALL.width(kind) + MARGIN
+    return drawn, x
 
 
 def page(title: str, width: int, height: int, drawn: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 
 from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Machine, Transition
@@ -101,6 +102,28 @@ def _unescaped(text: str) -> str:
 
 def _squeezed(text: str) -> str:
     return re.sub(r"[\s\\]+", "", text)
+
+
+@by_name
+@pytest.mark.parametrize("detail", [False, True])
+def test_every_word_of_a_file_is_inside(machine: Machine[Any, Any], *, detail: bool) -> None:
+    """Legend and notes too, even those that are longer than the picture is wide."""
+    for drawn in (machine, evolve(machine, transitions=machine.transitions[:1])):
+        root = ET.fromstring(machine_svg(drawn, detail=detail))
+        width, height = int(root.attrib["width"]), int(root.attrib["height"])
+        for element in root.iter("{http://www.w3.org/2000/svg}text"):
+            assert 0 < int(element.attrib["y"]) < height
+            if element.attrib["class"] == "small":
+                assert int(element.attrib["x"]) + SMALL.width(element.text or "") < width
+
+
+def test_a_legend_tells_the_colours_where_there_is_more_than_one() -> None:
+    """And only those that are there."""
+    assert ">recovery<" in machine_svg(INPUT_LIFECYCLE)
+    assert ">giving up<" in machine_svg(INPUT_LIFECYCLE)
+    small = machine_svg(_machine(2, ("go", (0,), 1), ("recover_it", (1,), 0)))
+    assert (">step<" in small, ">recovery<" in small, ">giving up<" in small) == (True, True, False)
+    assert ">step<" not in machine_svg(TICKET)
 
 
 def test_mermaid_gives_plain_names_to_states_that_have_none() -> None:
