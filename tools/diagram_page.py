@@ -11,7 +11,7 @@ from .machine_markdown import Section
 from .page import page, text
 
 _STYLE: Final = """
-main { max-width: 66rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.4rem; }
 h2 { margin-top: 2rem; }
 svg { max-width: 100%; height: auto; margin-top: 1rem; }
@@ -20,6 +20,7 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; bo
 td { font-family: inherit; }
 code { overflow-wrap: normal; }
 """
+_WORD_END: Final = re.compile(r"(?<=\w[_.])(?=\w)")
 
 
 def diagram_page(title: str, doc: str, svg: str, sections: Iterable[Section]) -> str:
@@ -42,4 +43,5 @@ def _section(section: Section) -> str:
 def _cell(markdown: str) -> str:
     """A cell of Markdown, as ``machine_markdown`` writes it, in HTML."""
     markup = text(markdown.replace("\\|", "|")).replace("&lt;br&gt;", "<br>")
-    return re.sub(r"(`{1,2})(.+?)\1(?!`)", r"<code>\2</code>", markup)
+    # Names may be broken where their words end.
+    return re.sub(r"(`{1,2})(.+?)\1(?!`)", lambda found: f"<code>{re.sub(_WORD_END, '<wbr>', found[2])}</code>", markup)
