@@ -17,12 +17,10 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from holdstate.runtime.errors import NotReady, RunInProgress, StoreError, WaitTimedOut
@@ -32,13 +30,12 @@ from holdstate.spec.errors import TransitionRefused
 from holdstate.spec.vocabulary import AbandonReason, RuntimeState
 
 from ..faults import Fault, FaultyStore, Plan
+from ..stateful.campaign import run_until_tried, scaled
 from ..stateful.harness import stored_view
 from .kit import event, flow_step, progress, prompt, steer
 from .lives import FOR_EVER, RUNTIMES, World
 from .restless import ENDINGS, ON_THE_WAY
 
-EXAMPLES: Final = 150
-STEPS: Final = 50
 REFUSALS: Final = (TransitionRefused, NotReady, RunInProgress)
 KINDS: Final[dict[str, Callable[..., Any]]] = {
     "prompt": prompt,
@@ -395,6 +392,4 @@ TRIED: Final = (
 def test_any_life_of_a_service_keeps_its_promises(caplog: pytest.LogCaptureFixture) -> None:
     """C1, C5, C14, C16, C18 to C29 and C45 to C47, over three runtimes with room for two."""
     caplog.set_level(logging.CRITICAL)
-    Life.taken.clear()
-    run_state_machine_as_test(Life, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS))
-    assert not [what for what in TRIED if not Life.taken[what]]
+    run_until_tried(Life, TRIED, scaled(examples=150, steps=50))

@@ -6,13 +6,12 @@ from collections import Counter
 from typing import ClassVar
 
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
 
 from holdstate.runtime import flush
 from holdstate.runtime.store import RuntimeStore
 from holdstate.stores.memory_store import MemoryStore
 
-from .campaign import scaled
+from .campaign import run_until_tried, scaled
 from .machine import EFFECTIVE, DriverMachine
 
 
@@ -28,8 +27,6 @@ def test_the_driver_over_memory_agrees_with_the_model(
 ) -> None:
     """C1-C37 as far as one process can see them; every command, fault and crash was met with effect."""
     monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", 3600.0)  # on the loop, however busy the machine is
-    MemoryMachine.taken.clear()
-    run_state_machine_as_test(MemoryMachine, settings=scaled(examples=250, steps=50))
+    run_until_tried(MemoryMachine, EFFECTIVE, scaled(examples=250, steps=50))
     with capsys.disabled():
         print(f"\nmemory: {dict(sorted(MemoryMachine.taken.items()))}")
-    assert [name for name in EFFECTIVE if not MemoryMachine.taken[name]] == []
