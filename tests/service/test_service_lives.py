@@ -224,7 +224,11 @@ class Life(World):
         report = None
         try:
             while report is None:
+                was = self._state(name)
                 report = await self._call(name, command)
+                if report is None and repeat and self.store.plan.fault is Fault.REFUSED:
+                    self.taken["lifecycle left as before"] += 1
+                    assert self._state(name) is was or ENDS_IN.get(command) is not self._state(name), "C27"
         except REFUSALS:
             self.taken[f"{command} refused"] += 1
             return
@@ -258,6 +262,10 @@ class Life(World):
             ended[name] -= 1  # it changed nothing (C28)
             raise
         return report
+
+    def _state(self, name: str) -> RuntimeState | None:
+        loaded = self.promises.store.load_runtime(name)
+        return None if loaded is None else loaded.record.state
 
     def _move_on(self, number: int) -> None:
         """A runtime that has ended gives its place to another one."""
@@ -382,7 +390,7 @@ TRIED: Final = (
     *("retire", "recycle", "recover", "reset", "stop", "destroy"),
     *("reset refused", "recycle refused", "recover refused"),
     *(f"died at a write, {fault.value}" for fault in (Fault.REFUSED, Fault.UNKNOWN, Fault.LANDED)),
-    *("crashed", "closed", "told of a failure", "in doubt"),
+    *("crashed", "closed", "told of a failure", "in doubt", "lifecycle left as before"),
     *("status ok", "status degraded", "status while it runs"),
     *("Completed", "Abandoned", "Superseded", "WaitFailed", "followed"),
 )
