@@ -135,11 +135,10 @@ class LmdbReader:
                     if self._quarantine is None:
                         raise
                     # Whether the inputs of that run were consumed cannot be told, so they are not worked off again.
-                    known = [
-                        item for item in inputs if (item.last_run_id, item.state in IN_FLIGHT_STATES) != (run_id, True)
-                    ]
-                    set_aside += [self._quarantine.take(error)] * (len(inputs) - len(known))
-                    inputs = known
+                    lost = [item for item in inputs if item.last_run_id == run_id and item.state in IN_FLIGHT_STATES]
+                    set_aside += [self._quarantine.set_aside(prefix, item, error) for item in lost]
+                    orders = {item.order for item in lost}
+                    inputs = [item for item in inputs if item.order not in orders]
         return LoadedRuntime(record, tuple(inputs), tuple(receipts), tuple(set_aside))
 
     def _active(self, prefix: bytes) -> tuple[list[InputRecord], list[str]]:
@@ -151,13 +150,21 @@ class LmdbReader:
         set_aside: list[str] = []
         for key, value in self._rows.states(prefix):
             try:
-                record, body = decode_input(ACTIVE, key, value), body_key(key[:-1])
-                if self._rows.read(ACTIVE, body, unseal) is None:
-                    raise StoreCorruption(row_name(ACTIVE, body), "the body of an active input is missing")  # noqa: TRY301
-                inputs.append(record)
+                record = decode_input(ACTIVE, key, value)
             except StoreCorruption as error:
                 set_aside.append(quarantine.take(error))
+                continue
+            try:
+                self._check_body(body_key(key[:-1]))
+            except StoreCorruption as error:
+                set_aside.append(quarantine.set_aside(prefix, record, error))
+            else:
+                inputs.append(record)
         return inputs, set_aside
+
+    def _check_body(self, key: bytes) -> None:
+        if self._rows.read(ACTIVE, key, unseal) is None:
+            raise StoreCorruption(row_name(ACTIVE, key), "the body of an active input is missing")
 
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         """The record of an input, active or ended. Active ones have no index: all of the runtime are looked through."""
@@ -188,6 +195,8 @@ class LmdbReader:
         return None if prefix is None else self._ended(prefix, input_id)
 
     def _ended(self, prefix: bytes, input_id: UUID) -> InputRecord | None:
+        if self._quarantine is not None:
+            self._quarantine.check(prefix, input_id)
         key = input_key(prefix, input_id)
         order = self._rows.read(ORDERS, key, decode_number)
         if order is None:
@@ -202,6 +211,8 @@ class LmdbReader:
         prefix = self.prefix(runtime_id)
         if prefix is None:
             return None
+        if self._quarantine is not None:
+            self._quarantine.check(prefix, key)
         place = idempotency_key(prefix, key)
         found = self._rows.read(KEYS, place, decode_key)
         if found is None:

@@ -189,7 +189,34 @@ async def test_inputs_of_a_run_whose_receipt_is_damaged_are_neither_repeated_nor
         assert [each.input_ids for each in await work_off(driver)] == [(input_id(2),)]
         states = {record.input_id: record.state for record in inputs_of(store)}
         assert states[input_id(0)] is states[input_id(1)] is InputState.APPLIED_PENDING_CONSUMPTION
+        for again in (event(0), event(1)):  # it may have been worked off
+            assert isinstance(await outcome_of(driver.accept_input(again)), StoreCorruption)
         assert stored_bytes(store, RECEIPTS, names) == names
+
+
+async def test_an_input_that_was_set_aside_is_known_by_its_id_and_its_key(path: Path) -> None:
+    """As long as its own row can be read, sending it again is an error that names what is damaged, no miss (C5, C7)."""
+    await fill(path, "one")
+    (where,) = damage(path, ACTIVE, lambda place, key: place == 1 and is_body(key))
+    async with in_quarantine(path, "one") as (store, driver):
+        before = rows_of(store)
+        for call in (
+            driver.accept_input(prompt(0)),
+            driver.accept_input(prompt(INPUTS, idempotency_key="key 0")),
+            driver.cancel_input(input_id(0)),
+            driver.input_record(input_id(0)),
+            driver.find_by_key("key 0"),
+        ):
+            outcome = await outcome_of(call)
+            assert isinstance(outcome, StoreCorruption)
+            assert outcome.where == where
+        assert rows_of(store) == before
+        await accept(driver, prompt(INPUTS, idempotency_key="key of its own"))
+    async with in_quarantine(path, "two") as (_, driver):
+        await accept(driver, prompt(0, idempotency_key="key 0"))
+    with LmdbStore.open(path) as store:
+        driver = await opened(store, "one", environment=world(2))
+        assert len(await driver.active_input_ids()) == INPUTS + 1
 
 
 async def test_a_body_that_is_missing_is_told(path: Path) -> None:
