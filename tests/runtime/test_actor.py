@@ -77,6 +77,21 @@ async def test_a_run_in_hand_survives_a_commit_in_doubt() -> None:
     assert await driver.input_state(run.input_ids[0]) is InputState.CONSUMED
 
 
+@pytest.mark.parametrize("landed", [True, False])
+async def test_what_was_opened_before_a_commit_in_doubt_stays_open(*, landed: bool) -> None:
+    """C24: the caller of start_run was told that his run is open, and begins it when the doubt is over."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    accepted = await driver.accept_input(PromptInput.new("a"))
+    await driver.start_run(RUN)
+    store.arm(Plan(Fault.LANDED if landed else Fault.UNKNOWN, write=0, failing_reads=1))
+    with pytest.raises(StoreError):
+        await driver.accept_input(PromptInput.new("b"))
+    assert isinstance(accepted, Accepted)
+    await driver.stage_batch((accepted.input_id,), RUN)
+    assert await driver.input_state(accepted.input_id) is InputState.STAGED
+
+
 async def test_what_was_opened_for_a_caller_in_doubt_is_not_open() -> None:
     """C24: start_run shared its group with a commit that landed unseen; its caller was told nothing."""
     import asyncio
