@@ -19,8 +19,8 @@ from .events import EventBuffer
 from .ids import RunId
 from .image import RuntimeImage
 from .records import IN_FLIGHT_STATES, RuntimeRecord, attached_as, stored_form
-from .store import LoadedRuntime, Reader
-from .turn import Member, Turn
+from .store import LoadedRuntime
+from .turn import Turn
 
 _MOVED = frozenset({InputState.QUEUED, InputState.STAGED})
 
@@ -196,6 +196,3 @@ class Actor:
         image = RuntimeImage(record, inputs, set_aside=len(loaded.set_aside))
         image.bodies.update(self.image.bodies)
         return image
-
-    def turn(self, member: Member, reader: Reader) -> Turn:
-        return Turn(self, member, reader)

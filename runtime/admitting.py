@@ -36,13 +36,16 @@ def prepare_input(given: Input, limits: Limits) -> Prepared | Rejected:
     rejection = check_input(given, limits)
     if rejection is not None:
         return _rejected(given, rejection)
-    has_blocks = bool(getattr(given, "blocks", ()))
-    stored, blobs = extract_blobs(given) if has_blocks else (given, ())
+    if getattr(given, "blocks", ()):
+        stored, blobs = extract_blobs(given)
+        references = blob_references(stored)
+    else:
+        stored, blobs, references = given, (), ()
     body, fingerprint = admit(stored)
     rejection = check_size(body, limits)
     if rejection is not None:
         return _rejected(given, rejection)
-    return Prepared(stored, body, fingerprint, blobs, blob_references(stored) if has_blocks else ())
+    return Prepared(stored, body, fingerprint, blobs, references)
 
 
 def inlined(prepared: Prepared, load: Callable[[str], bytes]) -> Prepared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import cast
@@ -9,10 +10,11 @@ from typing import cast
 from ..spec.vocabulary import AbandonReason, Durability, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
 from . import commands as c
 from .admitting import Prepared, inlined
-from .errors import ContributorsRefused, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent
+from .errors import ContributorsRefused, NotReady, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent
+from .headers import InputHeader
 from .ids import InputId, RunId
 from .inputs import Input
-from .outcomes import BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput, Steers
+from .outcomes import Accepted, BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput, Steers
 from .records import InputRecord, RunBoundaryReceipt
 from .stepper import RUNTIMES, runtime_fields
 from .store import ResultRef
@@ -20,16 +22,34 @@ from .turn import Turn
 
 
 def accept(turn: Turn, prepared: Prepared) -> object:
+    """Admit an input, or say that it is known. One that can only be new by what memory knows is not looked for."""
     header = prepared.input.header
+    if turn.presumes_new and header.durability is not Durability.EPHEMERAL and _is_unknown(turn, header):
+        turn.has_presumed = True
+        with suppress(NotReady):
+            outcome = _admit(turn, prepared, None)
+            if type(outcome) is Accepted:
+                return outcome
+        turn.has_presumed = False  # whether it is known comes before everything that speaks against it
     existing = turn.find_input(header.id)
     if existing is None and header.idempotency_key is not None:
         existing = turn.find_by_key(header.idempotency_key)
+    return _admit(turn, prepared, existing)
+
+
+def _is_unknown(turn: Turn, header: InputHeader) -> bool:
+    """Whether nobody in memory has this id or key. What was set aside is in no memory, and no write meets it."""
+    image = turn.actor.image
+    return not image.set_aside and header.id not in image.inputs and header.idempotency_key not in image.keys
+
+
+def _admit(turn: Turn, prepared: Prepared, existing: InputRecord | None) -> object:
     missing = None
-    if existing is None and prepared.blob_ids:
+    if prepared.blob_ids and existing is None:
         inline = dict(prepared.blobs)
         references = (blob_id for blob_id in prepared.blob_ids if blob_id not in inline)
         missing = next((blob_id for blob_id in references if not turn.blob_exists(blob_id)), None)
-        if header.durability is Durability.EPHEMERAL and missing is None:
+        if prepared.input.header.durability is Durability.EPHEMERAL and missing is None:
             prepared = inlined(prepared, lambda blob_id: inline[blob_id] if blob_id in inline else turn.blob(blob_id))
     return turn.step(
         c.Accept(

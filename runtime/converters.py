@@ -10,6 +10,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
+from types import NoneType
 from typing import Any, Final, TypeAlias, get_args, get_origin
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from .headers import (
     Source,
     SystemSource,
 )
+from .ids import IdempotencyKey, SupersessionKey
 from .inputs import (
     ContinuationInput,
     Convention,
@@ -101,8 +103,11 @@ def new_encoder() -> Converter:
     converter.register_unstructure_hook(datetime, as_utc)
     converter.register_unstructure_hook_func(_is_enum, identity)
     converter.register_unstructure_hook_func(_is_json, identity)
-    for cls, tag in TAGS.items():
-        converter.register_unstructure_hook(cls, _tagging(tag, make_dict_unstructure_fn(cls, converter)))
+    converter.register_unstructure_hook_func(_is_optional_text, identity)
+    hooks = {cls: _tagging(tag, make_dict_unstructure_fn(cls, converter)) for cls, tag in TAGS.items()}
+    for cls, hook in hooks.items():
+        converter.register_unstructure_hook(cls, hook)
+    converter.register_unstructure_hook_func(lambda cls: cls == Source, lambda source: hooks[type(source)](source))
     return converter
 
 
@@ -125,6 +130,10 @@ def _tagging(tag: str, encode: Callable[[Any], dict[str, Any]]) -> Callable[[Any
 
 def _is_enum(cls: Any) -> bool:
     return isinstance(cls, type) and issubclass(cls, Enum)
+
+
+def _is_optional_text(cls: Any) -> bool:
+    return get_args(cls) in {(IdempotencyKey, NoneType), (SupersessionKey, NoneType), (str, NoneType)}
 
 
 def _is_json(cls: Any) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, final
 
-from attrs import define, field
+from attrs import define
 
 from .events import Announcement, EventEnvelope
 from .ids import InputId
 from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from .store import ResultRef
+
+NO_BODIES: Final[Mapping[InputId, bytes]] = MappingProxyType({})
 
 
 @final
@@ -23,14 +27,14 @@ class Delta:
     """
 
     runtime: RuntimeRecord
-    changes: list[tuple[InputRecord | None, InputRecord | None]] = field(factory=list)
-    bodies: dict[InputId, bytes] = field(factory=dict)
+    changes: Sequence[tuple[InputRecord | None, InputRecord | None]] = ()
+    bodies: Mapping[InputId, bytes] = NO_BODIES
     blobs: tuple[tuple[str, bytes], ...] = ()
-    receipts: list[RunBoundaryReceipt] = field(factory=list)
-    results: list[tuple[ResultRef, bytes]] = field(factory=list)
+    receipts: Sequence[RunBoundaryReceipt] = ()
+    results: Sequence[tuple[ResultRef, bytes]] = ()
     snapshot: bytes | None = None
-    announcements: list[Announcement] = field(factory=list)
-    events: list[EventEnvelope] = field(factory=list)
+    announcements: Sequence[Announcement] = ()
+    events: Sequence[EventEnvelope] = ()
     outcome: object = None
     wake: bool = False
     process: bool = False

@@ -115,9 +115,12 @@ class PersistentRuntimeDriver:
         or key is ``Deduplicated``; what cannot be admitted is ``Rejected``. Raises ``NotReady`` where the runtime takes
         no input.
         """
-        self._actor.check_open()
-        prepared = prepare_input(given, self._actor.settings.limits)
-        return prepared if isinstance(prepared, Rejected) else await self.accept_prepared(prepared)
+        actor = self._actor
+        actor.check_open()
+        prepared = prepare_input(given, actor.settings.limits)
+        if type(prepared) is Rejected:
+            return prepared
+        return await self._committer.call(actor, partial(calls.accept, prepared=prepared))  # type: ignore[return-value]  # what accept answers
 
     async def accept_prepared(self, prepared: Prepared) -> AcceptOutcome:
         """``accept_input`` of what ``prepare_input`` made of an input, under the same limits."""

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
-from typing import final
+from typing import cast, final
 from weakref import WeakValueDictionary
 
 from ..spec.errors import HoldstateError
@@ -27,14 +27,59 @@ from .turn import Member, Turn
 LONG_COMMIT_SECONDS = 0.005
 """While commits take less on average they run on the loop: a thread would cost more than it gives."""
 
-MOST_IN_A_ROW = 8
+_NEWEST_SHARE = 0.2
+"""Of the newest commit in the average."""
+
+MOST_IN_A_ROW = 32
 """Calls that are flushed at once before one goes through the loop, which looks for input and timers meanwhile."""
+
+LONGEST_HOLD_SECONDS = 0.01
+"""Time that such calls may spend in commits before one goes through the loop."""
 
 FEW = 8
 """A group of more calls is decided and written with the garbage collector paused."""
 
 MAX_GROUP = 512
 """Calls in one group, so that the loop is never held for long."""
+
+
+@final
+class StoreView:
+    """What the store holds, as of the first look that a flush takes into it. Most flushes need none."""
+
+    __slots__ = ("_failure", "_opened", "_reader", "_store")
+
+    def __init__(self, store: RuntimeStore) -> None:
+        self._store = store
+        self._opened: AbstractContextManager[Reader] | None = None
+        self._reader: Reader | None = None
+        self._failure: StoreError | None = None
+
+    @property
+    def reader(self) -> Reader:
+        """The same one until ``close``. Raises ``StoreError``, the same one too, where the store cannot be read."""
+        if self._reader is None:
+            if self._failure is None:
+                self._open()
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+        assert self._reader is not None, "it was opened, or it has failed"
+        return self._reader
+
+    def _open(self) -> None:
+        try:
+            opened = self._store.reading()
+            self._reader = opened.__enter__()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who looks
+            self._failure = _as_store_error(error, applied=False)
+        else:
+            self._opened = opened
+
+    def close(self) -> None:
+        """Leave the store, if it was looked into."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            opened.__exit__(None, None, None)
 
 
 @final
@@ -48,6 +93,7 @@ class GroupCommitter:
         self._scheduled = False
         self._is_flushing = False
         self._in_a_row = 0
+        self._held_seconds = 0.0
         self._in_flight: tuple[Group, list[Member | Opening], ThreadFuture[list[WriteResult]]] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._average_seconds = 0.0
@@ -69,15 +115,19 @@ class GroupCommitter:
         group would have this one call: then it is flushed before this returns.
         """
         future = self._new_future()
-        self._queue.append(Call(actor, decide, future, alone))
+        call = Call(actor, decide, future, alone)
         if self._scheduled or self._is_flushing or self._in_flight is not None:
-            return future
-        if self._in_a_row < MOST_IN_A_ROW and is_idle(self._loop):
+            self._queue.append(call)
+        elif self._in_a_row < MOST_IN_A_ROW and self._held_seconds < LONGEST_HOLD_SECONDS and is_idle(self._loop):
             self._in_a_row += 1
-            self._flush()
+            self._is_flushing = True
+            try:
+                self._flush_one(call)
+            finally:
+                self._end_flush()
         else:
-            self._in_a_row = 0
-            self._schedule()
+            self._in_a_row, self._held_seconds = 0, 0.0
+            self._enqueue(call)
         return future
 
     def submit_quietly(self, actor: Actor, decide: Callable[[Turn], object]) -> None:
@@ -121,23 +171,95 @@ class GroupCommitter:
     def _flush(self) -> None:
         self._scheduled = False
         self._is_flushing = True
+        queue = self._queue
         try:
-            with paused_collector() if len(self._queue) > FEW else nullcontext():
-                self._flush_queue()
+            if len(queue) == 1 and isinstance(queue[0], Call):
+                self._flush_one(cast("Call", queue.popleft()))
+            else:
+                with paused_collector() if len(queue) > FEW else nullcontext():
+                    self._flush_queue()
         finally:
-            self._is_flushing = False
-            if self._queue:
-                self._schedule()
+            self._end_flush()
+
+    def _end_flush(self) -> None:
+        self._is_flushing = False
+        if self._queue:
+            self._schedule()
+
+    def _flush_one(self, call: Call) -> None:
+        """A flush of one call. What is out of the ordinary is left to a group."""
+        if call.future.cancelled():
+            return
+        long = self._average_seconds > LONG_COMMIT_SECONDS
+        if long or call.actor.needs_care(self._store.generation) or not self._flush_plainly(call):
+            self._queue.appendleft(call)
+            self._flush_queue()
+
+    def _flush_plainly(self, call: Call) -> bool:
+        """Decide, write and answer ``call``, as straight as it goes.
+
+        An input that nobody in memory knows is presumed to be new, for the write looks into the store anyway. False
+        where the store refused it: nothing was changed, and the call is to be decided by what the store says.
+        """
+        actor, view = call.actor, StoreView(self._store)
+        member = Member(actor)
+        turn = Turn(actor, member, view, presumes_new=True)
+        try:
+            try:
+                actor.check_open()
+                outcome = call.decide(turn)
+            finally:
+                view.close()
+            member.add(turn.applied)
+        except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
+            turn.take_back()
+            call.future.set_exception(error)
+            return True
+        if member.is_stored:
+            try:
+                result = self._write_one(member)
+            except StoreError as error:
+                group = Group()
+                group.members[actor.runtime_id] = member
+                group.decided.append(Decided(call, outcome, turn))
+                self._settle_failure(group, (member,), error)
+                return True
+            if not isinstance(result, Written):
+                if turn.has_presumed and isinstance(result, StoreError):
+                    member.undo()
+                    return False
+                self._take_back(member, result)
+                call.future.set_exception(result)
+                return True
+        actor.publish([delta for delta, _ in member.deltas])
+        for effect in turn.after_commit:
+            effect()
+        call.future.set_result(outcome)
+        return True
+
+    def _write_one(self, member: Member) -> WriteResult:
+        """Raises ``StoreError``, whose ``applied`` says what is known, where the store raised anything."""
+        applied: bool | None = False
+        try:
+            write = self._store.prepare([member.commit()])
+            applied, started = None, perf_counter()
+            (result,) = write()
+        except Exception as error:
+            raise _as_store_error(error, applied=applied) from error
+        taken = perf_counter() - started
+        self._held_seconds += taken
+        self._average_seconds += (taken - self._average_seconds) * _NEWEST_SHARE
+        return result
 
     def _flush_queue(self) -> None:
-        group = Group()
-        try:
-            with self._store.reading() as reader:
-                self._decide_all(group, reader)
-        except Exception as error:  # noqa: BLE001 - nothing was decided, whatever it was
-            self._refuse_queue(_as_store_error(error, applied=False))
+        group, view = Group(), StoreView(self._store)
+        self._decide_all(group, view)
+        self._write_group(group, view)
+
+    def _write_group(self, group: Group, view: StoreView) -> None:
         writing = group.writing()
         try:
+            view.close()
             items = [each.commit() if isinstance(each, Member) else each.claim for each in writing]
             write = self._store.prepare(items) if items else list
         except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
@@ -147,7 +269,7 @@ class GroupCommitter:
             return
         self._write_here(group, writing, write)
 
-    def _decide_all(self, group: Group, reader: Reader) -> None:
+    def _decide_all(self, group: Group, view: StoreView) -> None:
         """Decide the queued calls in order; a call that cannot join this group waits with all later ones of its
         runtime.
         """
@@ -163,16 +285,16 @@ class GroupCommitter:
                 waiting.append(entry)
             elif isinstance(entry, Opening):
                 group.openings[runtime_id] = entry
-            elif not self._decide(group, entry, reader):
+            elif not self._decide(group, entry, view):
                 held.add(runtime_id)
                 group.postponed.append(entry)
         self._queue.extendleft(reversed(waiting))
 
-    def _decide(self, group: Group, call: Call, reader: Reader) -> bool:
+    def _decide(self, group: Group, call: Call, view: StoreView) -> bool:
         """Decide or refuse ``call``; False where it has to wait, because care was taken that it needs in the store."""
         actor = call.actor
         member = group.members.get(actor.runtime_id) or Member(actor)
-        turn = actor.turn(member, reader)
+        turn = Turn(actor, member, view)
         try:
             actor.check_open()
             if not member.deltas and actor.needs_care(self._store.generation):
@@ -180,8 +302,9 @@ class GroupCommitter:
                 self._keep(group, member, turn)
                 if call.alone and member.deltas:
                     return False
-                turn = actor.turn(member, reader)
-            member.merge()
+                turn = Turn(actor, member, view)
+            if member.deltas:
+                member.merge()
             outcome = call.decide(turn)
             self._keep(group, member, turn)
         except Exception as error:  # noqa: BLE001 - whatever refused the call, its caller hears of it
@@ -198,16 +321,6 @@ class GroupCommitter:
         member.add(turn.applied)
         group.members[member.actor.runtime_id] = member
 
-    def _refuse_queue(self, error: StoreError) -> None:
-        """The store cannot even be read: every call that is still queued is refused, nothing was changed."""
-        queued, self._queue = self._queue, deque()
-        for entry in queued:
-            if entry.future.cancelled():
-                continue
-            doubt = entry.actor.doubt if isinstance(entry, Call) else None
-            cause = error if doubt is None else doubt.cause
-            entry.future.set_exception(cause)
-
     # -- the write -------------------------------------------------------------------------------------------------
 
     def _write_here(
@@ -220,7 +333,7 @@ class GroupCommitter:
             self._settle_failure(group, writing, _as_store_error(error, applied=None))
         else:
             if writing:
-                self._note_duration(perf_counter() - started)
+                self._average_seconds += (perf_counter() - started - self._average_seconds) * _NEWEST_SHARE
             self._settle(group, writing, results)
 
     def _start_thread(
@@ -246,11 +359,8 @@ class GroupCommitter:
     def _timed(self, write: Callable[[], list[WriteResult]]) -> list[WriteResult]:
         started = perf_counter()
         results = write()
-        self._note_duration(perf_counter() - started)
+        self._average_seconds += (perf_counter() - started - self._average_seconds) * _NEWEST_SHARE
         return results
-
-    def _note_duration(self, seconds: float) -> None:
-        self._average_seconds += (seconds - self._average_seconds) * 0.2
 
     def _finish(self, done: ThreadFuture[list[WriteResult]]) -> None:
         assert self._in_flight is not None, "a commit is settled once, by its loop or by the one that adopts it"
@@ -264,9 +374,7 @@ class GroupCommitter:
         else:
             self._settle(group, writing, results)
         finally:
-            self._is_flushing = False
-            if self._queue:
-                self._schedule()
+            self._end_flush()
 
     # -- after the write -------------------------------------------------------------------------------------------
 
@@ -278,10 +386,14 @@ class GroupCommitter:
             elif not isinstance(result, Written):
                 self._take_back(item, result)
                 failed[item.actor.runtime_id] = result
+        self._publish(group, failed)
+        self._answer_all(group, failed)
+
+    @staticmethod
+    def _publish(group: Group, failed: Collection[str]) -> None:
         for runtime_id, member in group.members.items():
             if runtime_id not in failed:
                 member.actor.publish([delta for delta, _ in member.deltas])
-        self._answer_all(group, failed)
 
     @staticmethod
     def _take_back(member: Member, error: HoldstateError) -> None:
@@ -291,9 +403,9 @@ class GroupCommitter:
 
     def _answer_all(self, group: Group, failed: dict[str, HoldstateError]) -> None:
         for decided in group.decided:
-            call = decided.call
-            error = failed.get(call.actor.runtime_id)
-            if error is None:
+            call, turn = decided.call, decided.turn
+            error = failed.get(call.actor.runtime_id) if failed else None
+            if error is None and (turn.after_commit or turn.when_abandoned is not None):
                 self._take_effect(decided)
             _answer(call.future, decided.outcome if error is None else error)
         for call in group.postponed:
@@ -326,9 +438,7 @@ class GroupCommitter:
             if verdict is not None:
                 failed[member.actor.runtime_id] = verdict
                 member.undo()
-        for runtime_id, member in group.members.items():
-            if runtime_id not in failed:
-                member.actor.publish([delta for delta, _ in member.deltas])
+        self._publish(group, failed)
         self._answer_all(group, failed)
 
     def _read_back(self, member: Member, error: StoreError) -> HoldstateError | None:

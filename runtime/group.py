@@ -53,8 +53,10 @@ class Group:
 
     def writing(self) -> list[Member | Opening]:
         """The members that write."""
-        stored = [member for member in self.members.values() if member.is_stored]
-        return [*stored, *self.openings.values()]
+        writing: list[Member | Opening] = [member for member in self.members.values() if member.is_stored]
+        if self.openings:
+            writing += self.openings.values()
+        return writing
 
     def may_join(self, entry: Call | Opening, runtime_id: str) -> bool:
         """Whether ``entry`` can be decided in this group: one member per runtime, and nobody beside a claim."""

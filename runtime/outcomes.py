@@ -8,6 +8,7 @@ from attrs import frozen
 
 from ..spec.policy import PolicyDecision
 from ..spec.vocabulary import InputState
+from .building import builder
 from .ids import InputId, RunId
 from .inputs import Input
 from .records import InputRecord, RunBoundaryReceipt, TerminalOutcome
@@ -15,7 +16,7 @@ from .validation import RejectionCode
 
 
 @final
-@frozen
+@frozen(weakref_slot=False)
 class Accepted:
     """The input was admitted; a durable one is in the store. ``replaced`` lists the inputs that ended for it."""
 
@@ -23,6 +24,10 @@ class Accepted:
     policy: PolicyDecision
     record: InputRecord
     replaced: tuple[InputId, ...] = ()
+
+
+build_accepted = builder(Accepted)
+"""``Accepted``, several times faster."""
 
 
 @final

@@ -114,9 +114,9 @@ def apply_boundary(image: RuntimeImage, row: CommandRow, command: ApplyBoundary,
     ephemeral = tuple(record.input_id for record in staged if record.admission.is_ephemeral)
     if receipt.ephemeral_input_ids != ephemeral:
         receipt = evolve(receipt, ephemeral_input_ids=ephemeral)
-    delta.receipts.append(receipt)
+    delta.receipts = (receipt,)
     if command.result is not None:
-        delta.results.append((ResultRef(receipt.run_id, receipt.sequence), command.result))
+        delta.results = ((ResultRef(receipt.run_id, receipt.sequence), command.result),)
     delta.snapshot = command.snapshot
     delta.outcome = receipt
     return delta
@@ -154,7 +154,7 @@ def complete(image: RuntimeImage, row: CommandRow, command: CompleteRun, setting
     stepper.send()
     delta = stepper.delta(ending=RunEnding.COMPLETED, results=0 if command.result is None else 1)
     if command.result is not None:
-        delta.results.append((ResultRef(command.run_id), command.result))
+        delta.results = ((ResultRef(command.run_id), command.result),)
     delta.outcome = command.run_id
     return delta
 

@@ -94,7 +94,7 @@ class Claim:
 
 
 @final
-@frozen
+@define
 class Written:
     """A member of a group that took effect. For a claim, ``commit`` is what ``settle`` returned."""
 

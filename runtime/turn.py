@@ -6,9 +6,9 @@ does not hold yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ..spec.vocabulary import Durability
 from . import core
@@ -105,29 +105,28 @@ class Member:
         """All deltas as one commit."""
         settings = self.actor.settings
         runtime = self.actor.stored_runtime()
-        commit = Commit(runtime, runtime.epoch, self.base_revision)
+        keep = settings.retention.keep_payloads
         if len(self.deltas) == 1:  # almost always: there is nothing to merge
             delta = self.deltas[0][0]
-            writes: Iterable[tuple[bool, InputRecord, bytes | None]] = _writes_of(delta)
-            commit.receipts, commit.results, commit.snapshot = delta.receipts, delta.results, delta.snapshot
-            blobs = dict(delta.blobs)
+            bodies, given, snapshot = delta.bodies, delta.blobs, delta.snapshot
+            receipts, results = [*delta.receipts], [*delta.results]
+            inputs = [
+                _write(after, before is None, bodies.get(after.admission.input_id) if bodies else None, keep)
+                for before, after in delta.changes
+                if after is not None and after.admission.durability is not _EPHEMERAL
+            ]
         else:
             self.merge()
             merged = self.merged
-            writes, blobs, commit.snapshot = merged.writes.values(), merged.blobs, merged.snapshot
-            commit.receipts, commit.results = list(merged.receipts.values()), list(merged.results.items())
-        keep = settings.retention.keep_payloads
-        for is_new, record, body in writes:
-            drop = not keep and record.state in TERMINAL_INPUT_STATES
-            commit.inputs.append(InputWrite(record, is_new, None if drop else body, drop and not is_new))
-        if blobs:
-            needed = {
-                blob_id for each in commit.inputs if each.body is not None for blob_id in each.record.admission.blobs
-            }
-            commit.blobs = [(blob_id, content) for blob_id, content in blobs.items() if blob_id in needed]
-        if settings.event_log:
-            commit.events = self._log()
-        return commit
+            given, snapshot = tuple(merged.blobs.items()), merged.snapshot
+            receipts, results = [*merged.receipts.values()], [*merged.results.items()]
+            inputs = [_write(record, is_new, body, keep) for is_new, record, body in merged.writes.values()]
+        blobs: list[tuple[str, bytes]] = []
+        if given:
+            needed = {blob_id for each in inputs if each.body is not None for blob_id in each.record.admission.blobs}
+            blobs = [(blob_id, content) for blob_id, content in dict(given).items() if blob_id in needed]
+        events = self._log() if settings.event_log else []
+        return Commit(runtime, runtime.epoch, self.base_revision, inputs, receipts, results, blobs, snapshot, events)
 
     def _log(self) -> list[EventEnvelope]:
         """The events of all commands that write, in order. What is published later are these very ones."""
@@ -145,26 +144,49 @@ class Member:
         self.actor.opened_run = self.opened_run
 
 
-def _writes_of(delta: Delta) -> list[tuple[bool, InputRecord, bytes | None]]:
-    """The inputs that a delta writes: whether each is new, and its body where that is known."""
-    bodies = delta.bodies
-    return [
-        (before is None, after, bodies.get(after.admission.input_id) if bodies else None)
-        for before, after in delta.changes
-        if after is not None and after.admission.durability is not Durability.EPHEMERAL
-    ]
+_EPHEMERAL: Final = Durability.EPHEMERAL
+
+
+def _write(record: InputRecord, is_new: bool, body: bytes | None, keep: bool) -> InputWrite:  # noqa: FBT001 - hot path
+    """What is written of an input; its body only where it stays."""
+    if keep or record.state not in TERMINAL_INPUT_STATES:
+        return InputWrite(record, is_new, body)
+    return InputWrite(record, is_new, None, not is_new)
+
+
+class View(Protocol):
+    """A way to one consistent view of the store, for who needs it."""
+
+    @property
+    def reader(self) -> Reader: ...
 
 
 @final
 class Turn:
-    """Handed to the function that decides a call. ``step`` may be used several times; all of it happens or none."""
+    """Handed to the function that decides a call. ``step`` may be used several times; all of it happens or none.
 
-    __slots__ = ("_at", "actor", "after_commit", "applied", "member", "reader", "when_abandoned")
+    With ``presumes_new``, an input that memory does not know may be taken for one that the store does not know either;
+    the call is decided again, without, where the store refuses what came of it.
+    """
 
-    def __init__(self, actor: Actor, member: Member, reader: Reader) -> None:
+    __slots__ = (
+        "_at",
+        "actor",
+        "after_commit",
+        "applied",
+        "has_presumed",
+        "member",
+        "presumes_new",
+        "view",
+        "when_abandoned",
+    )
+
+    def __init__(self, actor: Actor, member: Member, view: View, *, presumes_new: bool = False) -> None:
         self.actor = actor
         self.member = member
-        self.reader = reader
+        self.view = view
+        self.presumes_new = presumes_new
+        self.has_presumed = False
         self._at: datetime | None = None
         self.applied: list[tuple[Delta, Delta]] = []
         self.after_commit: list[Callable[[], None]] = []
@@ -191,6 +213,10 @@ class Turn:
         self.applied.clear()
         self.after_commit.clear()
         self.when_abandoned = None
+
+    @property
+    def reader(self) -> Reader:
+        return self.view.reader
 
     # -- look-ups --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Everything is told by exact type, so that no object a caller hands in has a say 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NoReturn
@@ -27,7 +28,7 @@ from .headers import (
     traceparent_problem,
     tracestate_problem,
 )
-from .ids import key_problem, runtime_id_problem
+from .ids import MAX_KEY_BYTES, key_problem, runtime_id_problem
 from .inputs import (
     ContinuationInput,
     ExternalEventInput,
@@ -51,6 +52,9 @@ from .settings import Limits
 __all__ = ["Rejection", "RejectionCode", "check_input", "check_shape", "check_size", "strict_json"]
 
 
+_DURABLE: Final = Durability.DURABLE
+_BARE_SOURCES: Final = frozenset({OperatorSource, SystemSource})
+"""Sources that say nothing but what they are."""
 _NOTHING: Final = ()
 """There is one empty tuple: what is it needs no look."""
 LARGEST_INDEX: Final = 2**63 - 1
@@ -75,7 +79,8 @@ def check_input(value: object, limits: Limits) -> Rejection | None:
     """
     try:
         checked = check_shape(value, limits)
-        _check_durability(checked)
+        if checked.header.durability is not _DURABLE:
+            _check_durability(checked)
     except InvalidInput as error:
         return Rejection(error.code, str(error), error.path)
     return None
@@ -92,7 +97,11 @@ def check_size(body: bytes, limits: Limits) -> Rejection | None:
 def check_shape(value: object, limits: Limits) -> Input:
     """``value`` as the input that it is; InvalidInput names the first field that breaks a rule on its shape."""
     try:
-        return _Check(limits).input(value)
+        check = _CHECKS.get(type(value))
+        if check is None:
+            _refuse_type("", value, "one of the six inputs (PromptInput, PeerInput, …)")
+        check(_Check(limits), value)
+        return value  # type: ignore[return-value]  # its exact type was just told
     except InvalidInput:
         raise
     except Exception as error:  # an object that was never initialised, or one that fights back
@@ -101,8 +110,6 @@ def check_shape(value: object, limits: Limits) -> Input:
 
 def _check_durability(value: Input) -> None:
     header = value.header
-    if header.durability is Durability.DURABLE:
-        return
     if header.durability is Durability.EPHEMERAL:
         if header.idempotency_key is not None:
             problem = "an ephemeral input is forgotten and cannot keep a key; make it durable, or leave the key out"
@@ -131,24 +138,6 @@ class _Check:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.left = limits.max_payload_bytes
-
-    def input(self, value: object) -> Input:
-        kind = type(value)
-        if kind is PromptInput:
-            self.prompt(value)
-        elif kind is PeerInput:
-            self.peer(value)
-        elif kind is FlowStepInput:
-            self.flow_step(value)
-        elif kind is ExternalEventInput:
-            self.external_event(value)
-        elif kind is ContinuationInput:
-            self.continuation(value)
-        elif kind is OperationInput:
-            self.operation(value)
-        else:
-            _refuse_type("", value, "one of the six inputs (PromptInput, PeerInput, …)")
-        return value  # type: ignore[return-value]  # its exact type was just told
 
     def prompt(self, value: Any) -> None:
         self.header(value.header)
@@ -202,7 +191,8 @@ class _Check:
         if type(header.id) is not UUID or type(header.id.int) is not int:
             _refuse_type("header.id", header.id, "a uuid.UUID")
         _timestamp(header.timestamp)
-        self.source(header.source)
+        if type(header.source) not in _BARE_SOURCES:
+            self.source(header.source)
         durability: Any = header.durability
         if type(durability) is not Durability:
             _member(durability, Durability, "header.durability")
@@ -237,8 +227,6 @@ class _Check:
 
     def source(self, source: Any) -> None:
         kind = type(source)
-        if kind is OperatorSource or kind is SystemSource:
-            return
         if kind is PeerSource:
             self.text(source.peer_id, "header.source.peer_id")
             problem = None if source.runtime_id is None else runtime_id_problem(source.runtime_id)
@@ -360,6 +348,16 @@ class _Check:
         refuse(path, problem, RejectionCode.TOO_LARGE)
 
 
+_CHECKS: Final[dict[type, Callable[[_Check, Any], None]]] = {
+    PromptInput: _Check.prompt,
+    PeerInput: _Check.peer,
+    FlowStepInput: _Check.flow_step,
+    ExternalEventInput: _Check.external_event,
+    ContinuationInput: _Check.continuation,
+    OperationInput: _Check.operation,
+}
+
+
 def _member(value: object, wanted: type[Enum], path: str) -> None:
     if type(value) is not wanted:
         words = ", ".join(str(member) for member in wanted)
@@ -372,6 +370,8 @@ def _boolean(value: object, path: str) -> None:
 
 
 def _key(value: object, path: str) -> None:
+    if type(value) is str and value.isascii() and 0 < len(value) <= MAX_KEY_BYTES:
+        return
     problem = key_problem(value)
     if problem is not None:
         refuse(path, problem, RejectionCode.INVALID_KEY)

@@ -110,9 +110,7 @@ def _read(data: dict[Any, Any]) -> Any:
 
 
 def admit(value: Input) -> tuple[bytes, bytes]:
-    """The body and the payload fingerprint of an admissible input, from one pass over it."""
-    if _has_inline_images(value):
-        return encode_body(value), payload_fingerprint(value)
+    """The body and the payload fingerprint of an admissible input without inline images, from one pass over it."""
     payload = _payload(value)
     return _encode({"header": _header_to_dict(value.header), **payload}), _fingerprint(payload)
 
@@ -190,12 +188,6 @@ def _with_blocks(value: Input, change: Callable[[Block], Block]) -> Input:
     if isinstance(value, _WITHOUT_BLOCKS) or not value.blocks:
         return value
     return attrs.evolve(value, blocks=tuple(map(change, value.blocks)))
-
-
-def _has_inline_images(value: Input) -> bool:
-    if isinstance(value, _WITHOUT_BLOCKS) or not value.blocks:
-        return False
-    return any(isinstance(block, ImageBlock) and block.data is not None for block in value.blocks)
 
 
 # -- any record ----------------------------------------------------------------------------------------------------

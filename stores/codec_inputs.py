@@ -29,6 +29,13 @@ _OUTCOMES: Final = numbered_or_none(numbers.OUTCOME_KINDS)
 _REASONS: Final = numbered_or_none(numbers.ABANDON_REASONS)
 _SOURCES: Final = numbered_or_none(numbers.RESULT_SOURCES)
 
+_STATES: Final = numbers.INPUT_STATES
+_EVENTS: Final = numbers.INPUT_EVENTS
+_KINDS: Final = numbers.INPUT_KINDS
+_DURABILITIES: Final = numbers.DURABILITIES
+_LANES: Final = numbers.LANES
+_BOUNDARIES: Final = numbers.RUN_BOUNDARIES
+
 _DECISION_NUMBERS: Final[tuple[Mapping[Any, int], ...]] = (
     numbers.APPLY_MODES,
     numbers.WAKE_MODES,
@@ -117,15 +124,15 @@ def encode_input(record: InputRecord) -> bytes:
     """The state row of an input. An ephemeral one, a naive time or a short fingerprint is a bug of the caller."""
     given = record.admission
     assert len(given.fingerprint) == 32 and given.admitted_at.tzinfo is not None, given  # noqa: PLR2004, PT018 - hot path
-    states, events = numbers.INPUT_STATES, numbers.INPUT_EVENTS
+    states, events = _STATES, _EVENTS
     return encode(
         (
             given.input_id,
             given.order,
-            numbers.INPUT_KINDS[given.kind],
-            numbers.DURABILITIES[given.durability],
-            numbers.LANES[given.lane],
-            numbers.RUN_BOUNDARIES[given.boundary],
+            _KINDS[given.kind],
+            _DURABILITIES[given.durability],
+            _LANES[given.lane],
+            _BOUNDARIES[given.boundary],
             given.is_prompt,
             given.wakes,
             given.idempotency_key,

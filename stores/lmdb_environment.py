@@ -43,6 +43,16 @@ RESERVE_BYTES: Final = 64 * 1024 * 1024
 """Beyond the cap of the map, for what makes room: ending inputs, pruning, sweeping."""
 
 
+def never() -> bool:
+    """What a transaction says of itself that may admit something."""
+    return False
+
+
+def always() -> bool:
+    """What a transaction says of itself that only makes room."""
+    return True
+
+
 def commit_transaction(txn: Transaction) -> None:
     """The one place where a write transaction is committed."""
     txn.commit()
@@ -112,11 +122,11 @@ class StoreEnvironment:
         finally:
             self.leave(rows)
 
-    def write(self, work: Callable[[Rows], T], *, releases: bool = False) -> T:
+    def write(self, work: Callable[[Rows], T], *, releases: Callable[[], bool] = never) -> T:
         """Run ``work`` in one write transaction and commit what it changed. It is run again when the map had to grow.
 
-        ``releases``: it admits nothing new, so at the cap of the map it may use the reserve. Raises StoreError
-        (``applied`` False, or None when the commit call failed), or what ``work`` raises.
+        ``releases`` says whether it admits nothing new, so that at the cap of the map it may use the reserve. Raises
+        StoreError (``applied`` False, or None when the commit call failed), or what ``work`` raises.
         """
         if self._options.read_only:
             self._check_process()
@@ -127,10 +137,11 @@ class StoreEnvironment:
             except lmdb.MapFullError as error:
                 if self._grow():
                     continue
-                if not releases and not self._tick():
+                makes_room = releases()
+                if not makes_room and not self._tick():
                     raise self._full() from error
                 break
-        return self._write_with_reserve(work) if releases else self._write_at_cap(work)
+        return self._write_with_reserve(work) if makes_room else self._write_at_cap(work)
 
     def _write_at_cap(self, work: Callable[[Rows], T]) -> T:
         try:
@@ -234,7 +245,9 @@ class StoreEnvironment:
         try:
             txn = self._env.begin(write=length is not None)
             if length is not None:
-                self._fill_ahead(self._env, length)
+                self._begun += 1
+                if not self._begun % _LOOK_EVERY:
+                    self._fill_ahead(self._env, length)
             return Rows(txn, self._databases)
         except lmdb.MapResizedError:
             return None
@@ -250,9 +263,6 @@ class StoreEnvironment:
         Nobody else writes, for the write transaction has begun. Where there is no room the commit will say so. Only
         every eighth transaction looks: what is left is enough for more than eight ordinary ones.
         """
-        self._begun += 1
-        if self._begun % _LOOK_EVERY:
-            return
         info = env.info()
         # The reserve beyond the cap is for what makes room.
         end = min(info["map_size"], self._options.max_map_size)

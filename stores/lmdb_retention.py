@@ -21,7 +21,7 @@ from .codec import decode_number, decode_pruned, decode_receipt, decode_runtime,
 from .codec_envelope import row_name
 from .codec_events import decode_event
 from .codec_inputs import decode_input
-from .lmdb_environment import StoreEnvironment
+from .lmdb_environment import StoreEnvironment, always
 from .lmdb_rows import (
     ACTIVE,
     BLOB_REFS,
@@ -95,11 +95,11 @@ def _prune_inputs(environment: StoreEnvironment, prefix: bytes, before: datetime
     with environment.reading() as rows:
         orders = _doomed_inputs(rows, prefix, before)
     for some in _chunks(orders, _INPUTS_AT_ONCE):
-        total = total.plus(environment.write(partial(_remove_inputs, prefix=prefix, orders=some), releases=True))
+        total = total.plus(environment.write(partial(_remove_inputs, prefix=prefix, orders=some), releases=always))
     with environment.reading() as rows:
         runs = _doomed_runs(rows, prefix)
     for some_runs in _chunks(runs, _RUNS_AT_ONCE):
-        total = total.plus(environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs), releases=True))
+        total = total.plus(environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs), releases=always))
     return total
 
 
@@ -108,7 +108,7 @@ def _prune_events(environment: StoreEnvironment, prefix: bytes, before: datetime
     with environment.reading() as rows:
         doomed = _doomed_events(rows, prefix, before)
     for some in _chunks(doomed, _EVENTS_AT_ONCE):
-        total = total.plus(environment.write(partial(_remove_events, prefix=prefix, keys=some), releases=True))
+        total = total.plus(environment.write(partial(_remove_events, prefix=prefix, keys=some), releases=always))
     return total
 
 

@@ -165,11 +165,11 @@ class Rows:
 
     def get(self, table: bytes, key: bytes) -> bytes | None:
         """The stored value, or None."""
-        return self.txn.get(key, db=self._databases[table])
+        return self.txn.get(key, None, self._databases[table])
 
     def read(self, table: bytes, key: bytes, decode: Callable[[bytes, bytes, bytes], T]) -> T | None:
         """The decoded row, or None."""
-        value = self.txn.get(key, db=self._databases[table])
+        value = self.txn.get(key, None, self._databases[table])
         return None if value is None else decode(table, key, value)
 
     def scan(self, table: bytes, prefix: bytes, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
@@ -217,16 +217,19 @@ class Rows:
 
     def put_all(self, puts: list[tuple[bytes, bytes, bytes]]) -> None:
         """Write sealed rows, each replacing what is there; many go table by table in the order of keys."""
-        databases = self._databases
+        databases, size = self._databases, 0
         if len(puts) <= _FEW:
             put = self.txn.put
             for table, key, value in puts:
-                put(key, value, db=databases[table])
+                # By position (dupdata, overwrite, append), which takes half the time.
+                put(key, value, True, True, False, databases[table])
+                size += len(key) + len(value)
         else:
             for table, rows in groupby(sorted(puts), _TABLE):
                 with self.txn.cursor(databases[table]) as cursor:
                     cursor.putmulti([(key, value) for _, key, value in rows])
-        self.bytes_written += sum([len(key) + len(value) for _, key, value in puts])
+            size = sum([len(key) + len(value) for _, key, value in puts])
+        self.bytes_written += size
         self.changes += len(puts)
         self.rows_written += len(puts)
 

@@ -32,7 +32,7 @@ from ..runtime.store import (
 )
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import OnCorrupt
-from .lmdb_environment import StoreEnvironment
+from .lmdb_environment import StoreEnvironment, always
 from .lmdb_opening import EnvironmentOptions
 from .lmdb_reader import ReadTransaction
 from .lmdb_retention import prune_store, sweep_step
@@ -48,7 +48,7 @@ from .lmdb_rows import (
     blob_name,
 )
 from .lmdb_verification import verify_store
-from .lmdb_writer import GroupWriter, Prepared, WrittenRuntimes, admits
+from .lmdb_writer import GroupWriter, WrittenRuntimes, prepare_group, releases
 
 GIB: Final = 1024**3
 TIB: Final = 1024**4
@@ -152,16 +152,16 @@ class LmdbStore:
     def prepare(self, group: Sequence[Commit | Claim]) -> Callable[[], list[WriteResult]]:
         """Encode ``group``; the function that is returned writes it in one synced transaction, on any one thread."""
         environment = self._environment
-        prepared = [Prepared.of(member, environment.ordinals) for member in group]
-        releases = not any(admits(member) for member in group)
+        prepared = prepare_group(group, environment.ordinals)
 
         def work(rows: Rows) -> tuple[list[WriteResult], dict[str, bytes]]:
             writer = GroupWriter(rows, environment.ordinals, self._written, environment.quarantine)
             return writer.write(prepared), writer.created
 
         def write() -> list[WriteResult]:
-            results, created = environment.write(work, releases=releases)
-            self._remember(created)
+            results, created = environment.write(work, releases=lambda: releases(group))
+            if created:
+                self._remember(created)
             return results
 
         return write
@@ -203,7 +203,7 @@ class LmdbStore:
         """Remove blobs that no input refers to; returns how many. What was held until now is held no more."""
         swept, after = 0, b""
         while True:
-            count, more = self._environment.write(partial(sweep_step, after=after), releases=True)
+            count, more = self._environment.write(partial(sweep_step, after=after), releases=always)
             swept += count
             if more is None:
                 return swept

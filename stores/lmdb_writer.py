@@ -83,8 +83,6 @@ class Draft:
 
 def merged(drafts: Sequence[Draft]) -> Draft:
     """All that ``drafts`` write. Their checks are done by now. They stay as they are: a write may be made again."""
-    if len(drafts) == 1:
-        return drafts[0]
     made = Draft()
     for each in drafts:
         made.puts += each.puts
@@ -197,13 +195,9 @@ def write_draft(rows: Rows, made: Draft) -> None:
             rows.delete(BLOBS, digest)
 
 
-def admits(member: Commit | Claim) -> bool:
-    """Whether it brings new inputs; all else makes room sooner or later."""
-    if isinstance(member, Commit):
-        for write in member.inputs:
-            if write.is_new:
-                return True
-    return False
+def releases(group: Sequence[Commit | Claim]) -> bool:
+    """Whether none of ``group`` brings new inputs; all else makes room sooner or later."""
+    return not any(write.is_new for member in group if isinstance(member, Commit) for write in member.inputs)
 
 
 @final
@@ -214,18 +208,22 @@ class Prepared(NamedTuple):
     prefix: bytes | None = None
     made: Draft | None = None
 
-    @staticmethod
-    def of(member: Commit | Claim, ordinals: dict[str, bytes]) -> Prepared:
-        """Encode a commit of a runtime whose prefix is known; everything else is encoded inside the transaction."""
-        if isinstance(member, Claim):
-            return Prepared(member)
-        prefix = ordinals.get(member.runtime.runtime_id)
-        return Prepared(member) if prefix is None else Prepared(member, prefix, draft(prefix, member))
-
     @property
     def runtime_id(self) -> str:
         member = self.member
         return member.runtime_id if isinstance(member, Claim) else member.runtime.runtime_id
+
+
+def prepare_group(group: Sequence[Commit | Claim], ordinals: dict[str, bytes]) -> list[Prepared]:
+    """Encode commits of runtimes whose prefix is known; everything else is encoded inside the transaction."""
+    made: list[Prepared] = []
+    for member in group:
+        prefix = None if isinstance(member, Claim) else ordinals.get(member.runtime.runtime_id)
+        if prefix is None or isinstance(member, Claim):
+            made.append(Prepared(member))
+        else:
+            made.append(Prepared(member, prefix, draft(prefix, member)))
+    return made
 
 
 _KEPT_RUNTIMES: Final = 10_000
@@ -242,16 +240,17 @@ class GroupWriter:
     ) -> None:
         self.created: dict[str, bytes] = {}
         self._rows = rows
-        self._reader = LmdbReader(rows, ordinals, quarantine)
+        self._ordinals = ordinals
         self._written = written
+        self._quarantine = quarantine
 
     def write(self, group: Sequence[Prepared]) -> list[WriteResult]:
         """One result per member, in their order."""
         results: list[WriteResult] = []
         wave: list[Draft] = []
-        runtimes = set[str]()
+        runtimes: set[str] = set()
         for prepared in group:
-            if prepared.runtime_id in runtimes:
+            if runtimes and prepared.runtime_id in runtimes:
                 # It builds on what an earlier member of the group wrote.
                 write_draft(self._rows, merged(wave))
                 wave.clear()
@@ -261,21 +260,23 @@ class GroupWriter:
             except HoldstateError as error:
                 results.append(error)
                 continue
-            runtimes.add(prepared.runtime_id)
+            runtimes.add(commit.runtime.runtime_id)
             wave.append(made)
             results.append(Written(commit))
-        write_draft(self._rows, merged(wave))
+        write_draft(self._rows, wave[0] if len(wave) == 1 else merged(wave))
         return results
 
     def _decide(self, prepared: Prepared) -> tuple[Commit, Draft]:
-        member = prepared.member
+        member, known, made = prepared
         if isinstance(member, Claim):
             commit, next_order = self._settle(member)
-            prefix, made = self._reader.prefix(member.runtime_id), None
+            prefix = self._reader().prefix(member.runtime_id)
         else:
             commit = member
-            prefix = self._reader.prefix(member.runtime.runtime_id)
-            made = prepared.made if prefix == prepared.prefix else None
+            runtime_id = commit.runtime.runtime_id
+            prefix = self._ordinals.get(runtime_id) or self._reader().prefix(runtime_id)
+            if prefix != known:
+                made = None
             next_order = self._fence(commit, prefix)
         _check_orders(commit, next_order)
         if made is None:
@@ -286,9 +287,12 @@ class GroupWriter:
             self._create(commit.runtime.runtime_id)
         return commit, made
 
+    def _reader(self) -> LmdbReader:
+        return LmdbReader(self._rows, self._ordinals, self._quarantine)
+
     def _settle(self, claim: Claim) -> tuple[Commit, int]:
         """What the claim makes of the runtime, and the next order key that is stored."""
-        loaded = self._reader.load_runtime(claim.runtime_id)
+        loaded = self._reader().load_runtime(claim.runtime_id)
         epoch, revision = (0, 0) if loaded is None else (loaded.record.epoch, loaded.record.revision)
         commit = claim.settle(loaded)
         if commit.runtime.runtime_id != claim.runtime_id or commit.runtime.epoch != epoch + 1:
@@ -318,7 +322,7 @@ class GroupWriter:
         known = self._written.get(prefix)
         if known is not None and known[1].runtime_id == runtime_id and known[0] == self._rows.get(RUNTIMES, prefix):
             return known[1]
-        return self._reader.fence_at(prefix, runtime_id)
+        return self._reader().fence_at(prefix, runtime_id)
 
     def _note_runtime(self, made: Draft, runtime: RuntimeRecord) -> None:
         """Keep what the first row of ``made`` says; that the commit fails is no harm, for it is told by its bytes."""

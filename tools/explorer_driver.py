@@ -8,7 +8,7 @@ of the group committer that lets one call in and settles its commit, for groups 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, cast, final
+from typing import Any, Final, Self, cast, final
 from uuid import UUID
 
 from attrs import define
@@ -70,6 +70,11 @@ class KnownReader:
         self._record = record
         self._receipt = receipt
         self._tables = tables
+
+    @property
+    def reader(self) -> Self:
+        """It is a view of its own."""
+        return self
 
     def _all(self) -> Tables:
         if self._tables is None:
@@ -244,7 +249,7 @@ class DriverSteps:
         actor = self.codec.actor(memory, reader.fresh_run)
         if not actor.needs_care(GENERATION):
             return memory
-        turn = actor.turn(Member(actor), reader)
+        turn = Turn(actor, Member(actor), reader)
         try:
             actor.take_care(turn, GENERATION)
         except Fenced:
@@ -255,14 +260,14 @@ class DriverSteps:
         """One call in a group of its own. Raises ``Looked`` where ``reader`` does."""
         actor = self._thaw(memory, reader.fresh_run)
         image, runtime, member, problems = actor.image, actor.image.runtime, Member(actor), list[str]()
-        turn = WatchedTurn(actor.turn(member, reader), problems)
+        turn = WatchedTurn(Turn(actor, member, reader), problems)
         careful, cared, outcome = actor.needs_care(GENERATION), False, cast("object", None)
         try:
             if careful:
                 actor.take_care(cast("Turn", turn), GENERATION)
                 member.add(turn.applied)
                 cared = bool(member.deltas)
-                turn = WatchedTurn(actor.turn(member, reader), problems)
+                turn = WatchedTurn(Turn(actor, member, reader), problems)
             member.merge()
             if not (cared and call.alone):
                 outcome = call.decide(cast("Turn", turn))

@@ -149,7 +149,7 @@ def _known_for_good(writer: GroupWriter, prefix: bytes, runtime_id: str) -> obje
 
 
 def _claim_taken(writer: GroupWriter, claim: Any) -> tuple[Commit, int]:
-    loaded = writer._reader.load_runtime(claim.runtime_id)  # noqa: SLF001
+    loaded = writer._reader().load_runtime(claim.runtime_id)  # noqa: SLF001
     return claim.settle(loaded), 0 if loaded is None else loaded.record.next_order
 
 

@@ -133,7 +133,7 @@ async def test_one_transient_fault_leaves_every_driver_of_the_store_usable(
     seam.faulty.arm(Plan(fault, write=0, failing_reads=failing_reads))
     await asyncio.gather(*(each.accept_input(prompt(1)) for each in drivers), return_exceptions=True)
     for _ in range(failing_reads):
-        await asyncio.gather(*(each.active_input_ids() for each in drivers), return_exceptions=True)
+        await asyncio.gather(*(each.session_snapshot() for each in drivers), return_exceptions=True)
     for each in drivers:
         assert isinstance(await each.accept_input(prompt(1)), Accepted | Deduplicated)
         assert [run.input_ids for run in await work_off(each)] == [(input_id(1),)]
@@ -154,7 +154,7 @@ async def test_run_in_an_executors_hands_is_not_touched_by_a_fault(
     seam.faulty.arm(Plan(fault, write=0, failing_reads=failing_reads))
     outcome = await outcome_of(driver.accept_input(event(4)))
     assert isinstance(outcome, Accepted) is (fault is Fault.LANDED and not failing_reads)
-    while isinstance(await outcome_of(driver.active_input_ids()), StoreError):
+    while isinstance(await outcome_of(driver.session_snapshot()), StoreError):
         assert seam.faulty.writes == 1
     assert (await driver.input_record(input_id(4)) is not None) is (fault is Fault.LANDED)
     await driver.accept_input(event(4))
@@ -263,7 +263,7 @@ _STEPS: dict[str, tuple[Any, str, int]] = {
     "apply": (RuntimeImage, "apply", 0),
     "second apply": (RuntimeImage, "apply", 1),
     "gather": (turn.Member, "add", 0),
-    "writes": (turn, "_writes_of", 0),
+    "writes": (turn, "_write", 0),
     "commit": (turn.Member, "commit", 0),
     "draft": (lmdb_writer, "draft", 0),
     "encode": (lmdb_writer, "encode_input", 1),

@@ -96,7 +96,7 @@ def test_an_overloaded_runtime_rejects() -> None:
     outcome = core.do(core.accept_command(event()))
     assert isinstance(outcome, Rejected)
     assert outcome.code is RejectionCode.OVERLOADED
-    assert (core.image.runtime, core.last.changes, core.last.stored) == (before, [], False)
+    assert (core.image.runtime, core.last.changes, core.last.stored) == (before, (), False)
     core.do(c.CancelInput(core.at, first))
     core.accept(event())
 
@@ -129,7 +129,7 @@ def test_an_input_that_was_seen_is_told_what_became_of_it(end: type[c.Command] |
         outcome = core.do(core.accept_command(retried, existing=existing))
         expected = Deduplicated(retried.header.id, first, existing.state, existing.terminal_outcome, same)
         assert outcome == expected
-        assert (core.image.runtime, core.last.changes, core.last.stored) == (before, [], False)
+        assert (core.image.runtime, core.last.changes, core.last.stored) == (before, (), False)
 
 
 # -- admitted ------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_cancel_says_what_became_of_the_input() -> None:
         assert core.do(c.CancelInput(core.at, second, core.record(second))) == Ended(second, outcome)
         stranger = new_id()
         assert core.do(c.CancelInput(core.at, stranger)) == Unknown(stranger)
-        assert (core.image.runtime, core.last.stored, core.last.changes) == (before, False, [])
+        assert (core.image.runtime, core.last.stored, core.last.changes) == (before, False, ())
 
 
 def test_abandoning_what_is_pending_leaves_the_current_run_alone() -> None:

@@ -359,6 +359,7 @@ async def test_what_an_opening_announces_is_logged_with_its_claim(
     assert_log_is_sound(home.store)
     events = delivered(driver)
     assert events == log_of(home.store)[-len(events) :]
+    seam.faulty.arm(Plan())
     await work_off(driver)
     assert_log_is_sound(home.store)
 

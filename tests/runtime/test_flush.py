@@ -487,13 +487,13 @@ async def test_a_store_that_nobody_uses_is_freed() -> None:
 
 
 @pytest.mark.parametrize("error", [StoreError("no"), OSError("no")])
-async def test_a_store_that_cannot_be_read_refuses_all_that_is_queued(error: Exception) -> None:
+async def test_a_store_that_cannot_be_read_refuses_all_that_look_into_it(error: Exception) -> None:
     """C37: whatever it raises, callers hear of it, nothing hangs, and nothing was changed."""
     store = GatedStore()
     driver = await opened(store)
     store.reading_fails = error
     answers = await asyncio.gather(
-        driver.accept_input(PromptInput.new("a")), driver.recover(), opened(store, "other"), return_exceptions=True
+        driver.accept_input(PromptInput.new("a")), driver.recover(), driver.session_snapshot(), return_exceptions=True
     )
     assert all(isinstance(answer, StoreError) and answer.applied is False for answer in answers)
     store.reading_fails = None
@@ -584,7 +584,14 @@ async def test_close_ends_the_driver_even_when_the_store_fails() -> None:
     """After close, every call is refused with DriverClosed."""
     store = GatedStore()
     driver = await opened(store)
-    store.reading_fails = StoreError("no")
+
+    def fail() -> None:
+        store.reading_fails = StoreError("no")
+        raise OSError("no")
+
+    store.after = fail
+    with pytest.raises(StoreError):
+        await driver.accept_input(PromptInput.new("a"))
     with pytest.raises(StoreError):
         await driver.close()
     store.reading_fails = None
@@ -672,7 +679,7 @@ async def test_a_caller_who_left_hears_nothing_of_a_store_that_cannot_be_read() 
     store = GatedStore()
     driver = await opened(store)
     store.reading_fails = StoreError("no")
-    tasks = [asyncio.create_task(driver.active_input_ids()) for _ in range(2)]
+    tasks = [asyncio.create_task(driver.session_snapshot()) for _ in range(2)]
     await asyncio.sleep(0)
     tasks[0].cancel()
     left, told = await asyncio.gather(*tasks, return_exceptions=True)

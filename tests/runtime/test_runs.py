@@ -153,8 +153,8 @@ def test_a_boundary_takes_all_that_is_staged() -> None:
         (PENDING, 0, ResultSource.BOUNDARY)
     }
     assert receipt.conversation_digest == sha256(b"session").hexdigest()
-    assert (core.last.receipts, core.last.snapshot) == ([receipt], b"session")
-    assert core.last.results == [(ResultRef(core.run, 0), b"answer")]
+    assert (core.last.receipts, core.last.snapshot) == ((receipt,), b"session")
+    assert core.last.results == ((ResultRef(core.run, 0), b"answer"),)
     counts = core.image.runtime.counts
     assert (counts.receipts, counts.results, core.image.runtime.has_snapshot) == (1, 1, True)
 
@@ -234,7 +234,7 @@ def test_a_completion_consumes_its_contributors_and_keeps_the_result() -> None:
         core.refuse(ContributorsRefused, c.CompleteRun(core.at, core.run, consumed=wrong))
     core.refuse(RunNotCurrent, c.CompleteRun(core.at, OTHER))
     core.do(c.CompleteRun(core.at, core.run, b"result", (second, first)))
-    assert core.last.results == [(ResultRef(run_id(1)), b"result")]
+    assert core.last.results == ((ResultRef(run_id(1)), b"result"),)
     for each in (first, second):
         record = core.record(each)
         assert (record.state, record.result_source) == (InputState.CONSUMED, ResultSource.COMPLETION)

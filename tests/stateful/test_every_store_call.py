@@ -218,7 +218,8 @@ def _assert_nothing_doubled(player: Player, life: tuple[Call, ...]) -> None:
 
 
 def _assert_usable(player: Player) -> None:
-    """Reads work; the runtime takes and finishes work, or says that it never will."""
+    """Once the fault is over, reads work; the runtime takes and finishes work, or says that it never will."""
+    player.store.arm(Plan())
     state = player.driver.runtime_state.value
     if state in {"stopped", "destroyed"}:
         return

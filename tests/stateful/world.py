@@ -159,8 +159,10 @@ class World(RuleBasedStateMachine):
         seen = memory_view(driver, self.inner) if one else None
         struck = self.store.struck
         answers = self.loop.run(*((lambda op=op: op.real(driver)) for op in ops))
-        if failing:
+        if failing and self.doubt is not None:
             self._all_refused(answers, wanted)
+        elif failing:
+            self._as_far_as_nobody_looks(before, answers, ops)
         elif self.store.struck > struck:
             self._struck(before, after, answers, wanted)
         else:
@@ -208,17 +210,36 @@ class World(RuleBasedStateMachine):
             self.acknowledged.add(answer.input_id)
 
     def _all_refused(self, answers: list[Any], wanted: list[Answer | Refused]) -> None:
-        """The store cannot be read: nothing is decided, and in doubt the first cause is told (C35)."""
+        """In doubt, and the store cannot be read: nothing is decided, and the first cause is told (C35)."""
+        assert self.doubt is not None
         for answer, want in zip(answers, wanted, strict=True):
             if want in EARLY:
                 assert plain(answer) == want
                 continue
             assert isinstance(answer, StoreError), answer
-            if self.doubt is None:
-                assert answer.applied is False
-            else:
-                assert (answer.applied, answer.problem) == (None, self.doubt.problem)
+            assert (answer.applied, answer.problem) == (None, self.doubt.problem)
             self.taken["refused while unreadable"] += 1
+
+    def _as_far_as_nobody_looks(self, before: Model, answers: list[Any], ops: tuple[Op, ...]) -> None:
+        """The store cannot be read: who has to look into it is refused, everybody else is answered as ever."""
+        assert self.driver is not None
+        after = before.copy()
+        if self.driver._actor.image.runtime.current_run_id != before.run:
+            after.drop_orphan()
+        for answer, op in zip(answers, ops, strict=True):
+            if isinstance(answer, StoreError):
+                assert answer.applied is False
+                self.taken["refused while unreadable"] += 1
+                continue
+            trial = after.copy()
+            try:
+                want: Answer | Refused = op.model(trial)
+                after = trial
+            except Refused as refusal:
+                want = refusal
+            self._compare(answer, want)
+            self.taken["answered while unreadable"] += 1
+        self.model = after
 
     def _struck(self, before: Model, after: Model, answers: list[Any], wanted: list[Answer | Refused]) -> None:
         plan = self.store.plan

@@ -165,7 +165,7 @@ class Panicked:
     def __init__(self, txn: Any) -> None:
         self._txn = txn
 
-    def get(self, key: bytes, db: Any) -> bytes:
+    def get(self, key: bytes, default: object, db: Any) -> bytes:
         raise lmdb_error(lmdb.PanicError, "mdb_get", -30795)
 
     def abort(self) -> None:
