@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from ..runtime import opening, recovery, turn
+from ..runtime import calls, opening, recovery, turn
 from ..runtime.actor import Actor
 from ..runtime.errors import StoreError
 from ..runtime.flush import GroupCommitter
-from ..runtime.group import Group
+from ..runtime.group import Call, Group
+from ..runtime.store import WriteResult, Written
 from ..runtime.turn import Member, Merged, Turn
 from .mutation import Mutant, Part, replaced
 
@@ -81,6 +82,32 @@ def _thread_forgets(committer: GroupCommitter, done: Any) -> None:
     _finish(committer, done)
 
 
+def _published_early_alone(committer: GroupCommitter, member: Member) -> WriteResult:
+    member.actor.publish([delta for delta, _ in member.deltas])
+    return _write_one(committer, member)
+
+
+def _refusal_is_done(committer: GroupCommitter, member: Member) -> WriteResult:
+    result = _write_one(committer, member)
+    return result if isinstance(result, Written) else Written(member.commit())
+
+
+def _failure_is_done(committer: GroupCommitter, member: Member) -> WriteResult:
+    try:
+        return _write_one(committer, member)
+    except StoreError:
+        return Written(member.commit())
+
+
+def _presumption_is_told(committer: GroupCommitter, call: Call) -> None:
+    if call.actor.needs_care(committer.store.generation):
+        _flush_one(committer, call)
+    elif not _flush_plainly(committer, call):
+        call.future.set_exception(StoreError("it was presumed to be new, and is not", applied=False))
+
+
+_write_one, _flush_one = GroupCommitter._write_one, GroupCommitter._flush_one  # noqa: SLF001
+_flush_plainly = GroupCommitter._flush_plainly  # noqa: SLF001
 _write_here, _answer_all = GroupCommitter._write_here, GroupCommitter._answer_all  # noqa: SLF001
 _decide_all, _take_effect = GroupCommitter._decide_all, GroupCommitter._take_effect  # noqa: SLF001
 _finish = GroupCommitter._finish  # noqa: SLF001
@@ -212,6 +239,11 @@ _STEPS: Final[dict[str, tuple[Change, ...]]] = {
     "flush: a refused member is not taken back": ((GroupCommitter, "_take_back", staticmethod(nothing)),),
     "flush: a fenced driver goes on": ((GroupCommitter, "_take_back", staticmethod(_fenced_off_but_open)),),
     "flush: a thread's commit answers the first call alone": ((GroupCommitter, "_finish", _thread_forgets),),
+    "flush: alone, published before the write": ((GroupCommitter, "_write_one", _published_early_alone),),
+    "flush: alone, a refusal counts as done": ((GroupCommitter, "_write_one", _refusal_is_done),),
+    "flush: alone, a failure counts as done": ((GroupCommitter, "_write_one", _failure_is_done),),
+    "flush: alone, what was presumed to be new is refused": ((GroupCommitter, "_flush_one", _presumption_is_told),),
+    "calls: whatever comes alone is presumed to be new": ((calls, "_is_unknown", constantly(True)),),
     "flush: any call may join a group": ((Group, "may_join", constantly(True)),),
     "turn: a refused call is not taken back": ((Turn, "take_back", nothing),),
     "turn: what was stepped is not kept": ((Member, "add", nothing),),
@@ -248,7 +280,7 @@ _STEPS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "turn: builds on the revision after it": _commit_with(base_revision=lambda base, _: base + 1),
     "turn: claims an older epoch": _commit_with(epoch=lambda epoch, _: epoch - 1),
-    "turn: ephemeral inputs are written": ((turn, "Durability", type("None_", (), {"EPHEMERAL": None})),),
+    "turn: ephemeral inputs are written": ((turn, "_EPHEMERAL", None),),
     "actor: nothing is published": ((Actor, "publish", nothing),),
     "actor: events and signals are not published": ((Actor, "publish", _nothing_is_published_but_memory),),
     "actor: no care is taken": ((Actor, "needs_care", constantly(False)),),
