@@ -664,7 +664,7 @@ async def test_a_commit_that_landed_unnoticed_is_answered_as_done() -> None:
 
 @pytest.mark.parametrize("kind", [StoreFull, StoreReadOnly])
 async def test_what_failed_is_told_by_its_type_once_it_was_read_back(kind: type[StoreFull | StoreReadOnly]) -> None:
-    """A disk that turns full in the commit call is StoreFull to the caller, before and after it can be read (C35, C43)."""
+    """A disk that turns full in the commit call is StoreFull to the caller, read back or not (C35, C43)."""
     gated = GatedStore()
     driver = await opened(gated)
 
