@@ -106,6 +106,9 @@ class Case(Script):
             if isinstance(error, StoreError) and error.applied is not False:
                 self.wrong(f"{operation['op']}: nobody told whether it was applied: {error}")
             self.lines.append({"refused": number})
+            if operation.get("blob") and operation in self._sent[operation["rt"]]:
+                # What it refers to may be swept before it would be sent again.
+                self._sent[operation["rt"]].remove(operation)
             raise
         self.acknowledged += 1
         return outcome
