@@ -149,7 +149,7 @@ class Actor:
             stored = turn.reader.load_record(self.runtime_id)
         except StoreError as error:
             cause = error if self.doubt is None else self.doubt.cause
-            raise StoreError(cause.problem, applied=None, cause=cause.__cause__) from error
+            raise cause.known_to_be(applied=None) from error
         self.check_epoch(stored)
         doubt = self.doubt
         if doubt is not None and stored is not None and stored.revision == doubt.revision:

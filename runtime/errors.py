@@ -178,6 +178,11 @@ class StoreError(HoldstateError):
         }
         super().__init__(f"{problem} ({known[applied]})")
 
+    def known_to_be(self, *, applied: bool | None) -> StoreError:
+        """The same failure of a commit, with what was found out since."""
+        kind = type(self) if isinstance(self, StoreFull | StoreReadOnly) else StoreError
+        return kind(self.problem, applied=applied, cause=self.__cause__)
+
 
 @final
 class StoreFull(StoreError):

@@ -449,7 +449,7 @@ class GroupCommitter:
             with self._store.reading() as reader:
                 stored = reader.load_record(actor.runtime_id)
         except Exception:  # noqa: BLE001 - whatever keeps it from being read back
-            cause = StoreError(error.problem, applied=None, cause=error.__cause__)
+            cause = error.known_to_be(applied=None)
             actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], wanted, actor.opened_run)
             return cause
         return self._verdict(actor, stored, wanted, error)
@@ -462,7 +462,7 @@ class GroupCommitter:
             return fenced
         if stored is not None and stored.revision == wanted:
             return None
-        return StoreError(error.problem, applied=False, cause=error.__cause__)
+        return error.known_to_be(applied=False)
 
 
 def is_idle(loop: asyncio.AbstractEventLoop | None) -> bool:

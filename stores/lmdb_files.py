@@ -153,15 +153,28 @@ def check_data_file(path: Path) -> None:
     wanted = (last_page + 1) * page_size
     if size >= wanted:
         return
+    problem = _missing(path, page_size)
+    if problem:
+        raise StoreCorruption(str(path), f"it is cut off: it has {size} of {wanted} bytes ({problem})")
+
+
+def _missing(path: Path, page_size: int) -> str:
+    """What is wrong with a file that ends before its last page; empty when all that is in use is there."""
     # Not at the top: this is seldom needed, and it is a large module.
     from lmdb import verify
 
     try:
-        problems: list[str] = verify.verify(str(path), subdir=False)  # type: ignore[no-untyped-call]
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            checker = verify._Verifier(file, size)  # type: ignore[no-untyped-call]  # noqa: SLF001 - who knows the pages
+            problems: list[str] = checker.verify()  # type: ignore[no-untyped-call]
     except (verify.VerifyError, OSError) as error:
-        problems = [str(error)]
+        return str(error)
     if problems:
-        raise StoreCorruption(str(path), f"it is cut off: it has {size} of {wanted} bytes ({problems[0]})")
+        return problems[0]
+    # Of a value of several pages LMDB's own check looks at the first one alone.
+    last = checker.live.rfind(1)
+    return f"page {last} is missing" if size < (last + 1) * page_size else ""
 
 
 def append_zeros(path: str, identity: tuple[int, int], size: int) -> None:

@@ -58,6 +58,10 @@ def _a_leaver_takes_its_commit_along(committer: Any, done: Any) -> None:
     _finish(committer, done)
 
 
+def _any_file_will_do(environment: StoreEnvironment) -> os.stat_result:
+    return environment.path.stat()
+
+
 _report, _finish = recovery._report, GroupCommitter._finish
 
 PLANTED: Final[dict[str, tuple[Change, ...]]] = {
@@ -70,6 +74,7 @@ PLANTED: Final[dict[str, tuple[Change, ...]]] = {
         (lmdb_opening, "clear_dead_readers", nothing),
         (lmdb_environment, "clear_dead_readers", nothing),
     ),
+    "a file that went is not missed": ((StoreEnvironment, "_check_file", _any_file_will_do),),
     "a fork is not noticed": ((StoreEnvironment, "_check_process", nothing),),
     "the epoch is not compared": ((GroupWriter, "_fence", _epoch_is_not_compared),),
     "like keys are the same": (

@@ -9,6 +9,8 @@ import click
 
 from .campaign_worker import ACK_EARLY
 from .crash_flip import UNCHECKED, FlipCampaign
+from .crash_host import CARELESS, HostCampaign
+from .crash_host_faults import HOST_FAULTS
 from .crash_page import crash_page
 from .crash_pool import scratch_folder
 from .crash_power import CONTROLS, PowerCampaign
@@ -17,19 +19,31 @@ from .crash_syscall import ERRORS, SyscallCampaign
 from .output import note, write_document, write_result, write_table
 
 _FLIPS: Final = 5000
-_CONTROLS: Final = {"power": CONTROLS, "syscall": (ACK_EARLY,), "flip": (UNCHECKED,)}
+_LIVES: Final = 10 * len(HOST_FAULTS)
+_CONTROLS: Final = {"power": CONTROLS, "syscall": (ACK_EARLY,), "flip": (UNCHECKED,), "host": (CARELESS,)}
 
 
 @click.command()
 @click.option(
     "--kind",
-    type=click.Choice(["power", "syscall", "flip"]),
+    type=click.Choice([*_CONTROLS]),
     default="power",
     show_default=True,
     help="What goes wrong.",
 )
 @click.option("--states", type=click.IntRange(1), default=5000, show_default=True, help="power: states of the disk.")
-@click.option("--cases", type=click.IntRange(1), help="syscall: no more than so many (all); flip: how many (5000).")
+@click.option(
+    "--cases",
+    type=click.IntRange(1),
+    help=f"syscall: no more than so many (all); flip: how many ({_FLIPS}); host: how many ({_LIVES}).",
+)
+@click.option(
+    "--fault",
+    "faults",
+    type=click.Choice([*HOST_FAULTS]),
+    multiple=True,
+    help="host: what the machine does to the store; may be repeated (all, in turn).",
+)
 @click.option(
     "--error",
     "errors",
@@ -60,6 +74,7 @@ def crash(
     kind: str,
     states: int,
     cases: int | None,
+    faults: tuple[str, ...],
     errors: tuple[str, ...],
     seed: int,
     steps: int,
@@ -70,20 +85,23 @@ def crash(
     matrix: bool,
     as_json: bool,
 ) -> int:
-    """Crash a store at every point of what it does, and check what is left. Linux, with strace.
+    """Crash a store at every point of what it does, and check what is left. Linux; power and syscall with strace, some
+    faults of host as root.
 
     Exits 1 when something is found, 3 when a case could not be decided.
     """
     with scratch_folder(path) as folder:
         control = control or ""
-        _check_control(kind, control)
-        campaign: PowerCampaign | SyscallCampaign | FlipCampaign
+        _check_options(kind, control, faults)
+        campaign: PowerCampaign | SyscallCampaign | FlipCampaign | HostCampaign
         if kind == "power":
             campaign = PowerCampaign(folder, states, seed, steps=steps, control=control, processes=processes)
         elif kind == "syscall":
             campaign = SyscallCampaign(
                 folder, cases, seed, errors=errors or ERRORS, control=control, processes=processes
             )
+        elif kind == "host":
+            campaign = HostCampaign(folder, cases or _LIVES, seed, faults=faults, control=control, processes=processes)
         else:
             campaign = FlipCampaign(folder, cases or _FLIPS, seed, control=control, processes=processes)
         report = campaign.run(_tell)
@@ -96,7 +114,9 @@ def crash(
     return report.code
 
 
-def _check_control(kind: str, control: str) -> None:
+def _check_options(kind: str, control: str, faults: tuple[str, ...]) -> None:
+    if faults and kind != "host":
+        raise click.BadParameter(f"{kind} has none; it is for --kind host", param_hint="--fault")
     if control and control not in _CONTROLS[kind]:
         raise click.BadParameter(f"{kind} has {', '.join(_CONTROLS[kind])}", param_hint="--control")
 

@@ -42,6 +42,8 @@ MEANINGS: Final = {
 """What each outcome says."""
 _FINE: Final = frozenset({OK, DETECTED, HARMLESS, VANISHED, WENT_BACK, ENDED})
 _KEPT: Final = 20
+_LONGEST: Final = 600
+"""Characters of a finding: what was stored may be long."""
 
 
 @final
@@ -66,7 +68,7 @@ class CrashReport:
         counts = self.matrix.setdefault((point, command), Counter())
         counts[outcome] += 1
         if finding and counts[outcome] == 1 and len(self.findings) < _KEPT:
-            self.findings.append(f"{outcome}: {point}, {command}: {finding}")
+            self.findings.append(f"{outcome}: {point}, {command}: {_shortened(finding)}")
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -115,6 +117,12 @@ class CrashReport:
             [point, *(_cell(self.known, self.matrix.get((point, command))) for command in commands)] for point in points
         ]
         return ["crash point", *commands], rows
+
+
+def _shortened(finding: str) -> str:
+    """Its middle left out where it is long: what it takes to repeat it stands at its end."""
+    half = _LONGEST // 2
+    return finding if len(finding) <= _LONGEST else f"{finding[:half]} … {finding[-half:]}"
 
 
 def _cell(known: tuple[str, ...], counts: Counter[str] | None) -> str:

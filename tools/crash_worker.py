@@ -93,16 +93,17 @@ def say(line: dict[str, Any]) -> None:
     os.write(1, msgspec.json.encode(line) + b"\n")
 
 
-@final
 class Script:
-    """Steps on the store at ``path``, drawn from ``seed``."""
+    """Steps on the store at ``path``, drawn from ``seed``. ``told`` is given each line."""
 
-    def __init__(self, path: Path, seed: str, sabotage: str) -> None:
+    def __init__(self, path: Path, seed: str, sabotage: str, told: Callable[[dict[str, Any]], None] = say) -> None:
         self._path = path
+        self._say = told
+        self._sizes: tuple[int, ...] = _SIZES
         self._source = Source(seed)
         self._chance = Random(f"{seed}/steps")
         self._sabotage = sabotage
-        self._store = LmdbStore.open(path)
+        self._store = self._open_store()
         self._drivers: dict[str, PersistentRuntimeDriver] = {}
         self._runs: dict[str, tuple[InputId, ...]] = {}
         self._run_ids: dict[str, RunId] = {}
@@ -110,6 +111,9 @@ class Script:
         self._sent: dict[str, list[Operation]] = {name: [] for name in RUNTIMES}
         self._blobs: list[str] = []
         self._calls = 0
+
+    def _open_store(self) -> LmdbStore:
+        return LmdbStore.open(self._path)
 
     async def run(self, wishes: list[str]) -> None:
         """A step for each wish, ``any`` one or the one that is named, where it can be done; before them the runtimes
@@ -129,35 +133,35 @@ class Script:
         self._store.close()
 
     async def _step(self, number: int, op: str, name: str) -> None:
-        say({"step": number, "op": op, "rt": name})
+        self._say({"step": number, "op": op, "rt": name})
         if self._sabotage == ACK_EARLY:
-            say({"done": number})
+            self._say({"done": number})
         doing: Callable[[str], Awaitable[None]] = getattr(self, f"_{op}")
         try:
             await doing(name)
         except StoreError as error:
             # What it did is unknown or nothing; a new opening reads it back.
-            say({"failed": number, "applied": error.applied, "error": type(error).__name__})
+            self._say({"failed": number, "applied": error.applied, "error": type(error).__name__})
             error.__traceback__ = None
             await self._reopen_until_done()
             return
         if self._sabotage != ACK_EARLY:
-            say({"done": number})
+            self._say({"done": number})
 
     async def _reopen_until_done(self) -> None:
         """Open anew; a fault that lasts ends the program, as it would end a service."""
         gc.collect()
         await self._reopen("")
-        say({"reopened": self._store.generation})
+        self._say({"reopened": self._store.generation})
 
     async def _call(self, operation: Operation, awaited: Awaitable[Any], answer_of: Callable[[Any], object]) -> Any:
         number, self._calls = self._calls, self._calls + 1
-        say({"call": {"n": number, **operation}})
+        self._say({"call": {"n": number, **operation}})
         if self._sabotage == ACK_EARLY:
-            say({"ack": number, "answer": None})
+            self._say({"ack": number, "answer": None})
         outcome = await awaited
         if self._sabotage != ACK_EARLY:
-            say({"ack": number, "answer": answer_of(outcome)})
+            self._say({"ack": number, "answer": answer_of(outcome)})
         return outcome
 
     # -- steps ---------------------------------------------------------------------------------------------------
@@ -175,7 +179,7 @@ class Script:
         for driver in self._drivers.values():
             driver.release()
         self._store.close()
-        self._store = LmdbStore.open(self._path)
+        self._store = self._open_store()
         await self._open("")
 
     async def _accept(self, name: str) -> None:
@@ -201,7 +205,7 @@ class Script:
         if operation["kind"] == "progress":
             operation["scope"] = f"scope {chance.randrange(2)}"
         if operation["kind"] == "prompt":
-            operation["padding"] = chance.choice(_SIZES)
+            operation["padding"] = chance.choice(self._sizes)
             operation["blob"] = self._blobs[-1] if self._blobs and chance.random() < 0.3 else None  # noqa: PLR2004
         sent.append(operation)
         return operation
@@ -224,7 +228,7 @@ class Script:
     async def _end(self, name: str) -> None:
         driver, run_id, draw = self._drivers[name], self._run_ids[name], self._chance.random()
         ending: Operation = {"rt": name, "run": str(run_id)}
-        snapshot = f"snapshot of {run_id} {'s' * self._chance.choice(_SIZES)}"
+        snapshot = f"snapshot of {run_id} {'s' * self._chance.choice(self._sizes)}"
         completion = {"op": "complete", "snapshot": snapshot, "result": f"result of {run_id}", **ending}
         if draw < 0.7 and run_id in self._applied:  # noqa: PLR2004 - shares of the mix
             event = RunCompleted(run_id, self._runs[name], completion["result"].encode())
@@ -273,7 +277,7 @@ class Script:
     async def _blob(self, _: str) -> None:
         content = self._chance.randbytes(self._chance.choice((100, 5000, 30000)))
         self._blobs.append(self._store.put_blob(content))
-        say({"kept": self._blobs[-1]})
+        self._say({"kept": self._blobs[-1]})
 
     async def _sweep(self, _: str) -> None:
         self._store.sweep_blobs()

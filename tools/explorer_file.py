@@ -20,7 +20,7 @@ from .explorer import Graph, Model
 S = TypeVar("S")
 
 FORMAT: Final = "holdstate exploration"
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @final

@@ -191,7 +191,10 @@ class Whole:
 
     def dump(self, states: Sequence[int]) -> Any:
         """The states, and the parts that they are made of."""
-        return {"disks": self._disks.rows[1:], "memories": self._memories.rows[1:], "states": list(states)}
+        # With several drivers a state is a number of more bits than a document may have.
+        width = max((each.bit_length() + 7) // 8 for each in (1, *states))
+        packed = b"".join(each.to_bytes(width, "big") for each in states)
+        return {"disks": self._disks.rows[1:], "memories": self._memories.rows[1:], "width": width, "states": packed}
 
     def load(self, dumped: Any) -> list[int]:
         """What ``dump`` gave."""
@@ -199,4 +202,5 @@ class Whole:
             self._disks.number(disk_from(row))
         for row in dumped["memories"]:
             self._memories.number(memory_from(row))
-        return list(dumped["states"])
+        width, packed = dumped["width"], dumped["states"]
+        return [int.from_bytes(packed[at : at + width], "big") for at in range(0, len(packed), width)]

@@ -17,7 +17,16 @@ from holdstate.runtime.admitting import Prepared, prepare_input
 from holdstate.runtime.commands import Retire
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.environment import Environment, RuntimeSettings
-from holdstate.runtime.errors import DriverClosed, Fenced, RunInProgress, RunNotCurrent, StoreError, WrongLoop
+from holdstate.runtime.errors import (
+    DriverClosed,
+    Fenced,
+    RunInProgress,
+    RunNotCurrent,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    WrongLoop,
+)
 from holdstate.runtime.flush import committer_of
 from holdstate.runtime.ids import RunId
 from holdstate.runtime.inputs import PromptInput
@@ -658,6 +667,32 @@ async def test_a_commit_that_landed_unnoticed_is_answered_as_done() -> None:
     store.arm(Plan(Fault.LANDED, write=0))
     assert isinstance(await driver.accept_input(PromptInput.new("a")), Accepted)
     assert len(await driver.active_input_ids()) == 1
+
+
+@pytest.mark.parametrize("kind", [StoreFull, StoreReadOnly])
+async def test_what_failed_is_told_by_its_type_once_it_was_read_back(kind: type[StoreFull | StoreReadOnly]) -> None:
+    """A disk that turns full in the commit call is StoreFull to the caller, read back or not (C35, C43)."""
+    gated = GatedStore()
+    driver = await opened(gated)
+
+    def fails() -> None:
+        raise kind("no room", applied=None)
+
+    gated.before = fails
+    with pytest.raises(kind) as caught:
+        await driver.accept_input(PromptInput.new("a"))
+    assert caught.value.applied is False
+
+    def fails_for_good() -> None:
+        gated.reading_fails = StoreError("it cannot be read")
+        fails()
+
+    gated.before = fails_for_good
+    with pytest.raises(kind) as caught:
+        await driver.accept_input(PromptInput.new("b"))
+    assert caught.value.applied is None
+    gated.before, gated.reading_fails = dict, None
+    assert isinstance(await driver.accept_input(PromptInput.new("c")), Accepted)
 
 
 async def test_a_commit_that_the_store_refuses_is_taken_back_and_the_driver_goes_on_refused() -> None:

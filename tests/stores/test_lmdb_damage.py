@@ -381,6 +381,25 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_mapped(tmp_path: Path) 
             store.put_blob(b"it goes on")
 
 
+def test_a_file_that_ends_within_a_large_value_is_refused(tmp_path: Path) -> None:
+    """Of a value of several pages any may be the first that is missing, and the file is not mapped (C38)."""
+    filled(tmp_path / "store")
+    with LmdbStore.open(tmp_path / "store") as store:
+        books = Books("large", seed=2)
+        books.open(store)
+        books.write(store, books.accept(body=b"\xab" * 60_000))
+    data = tmp_path / "store" / "data.mdb"
+    whole = data.read_bytes()
+    first, end = whole.index(b"\xab" * 64), whole.rindex(b"\xab" * 64) + 64
+    for length in range(first, end, 1000):
+        data.write_bytes(whole[:length])
+        with pytest.raises(StoreCorruption, match="cut off"):
+            check_data_file(data)
+    data.write_bytes(whole[: -(-end // 4096) * 4096])
+    with LmdbStore.open(tmp_path / "store") as store:
+        assert store.verify() == []
+
+
 def used_bytes(path: Path) -> int:
     """How much of the file holds pages; behind that are zeros."""
     with lmdb.open(str(path), max_dbs=20, lib_version=0, readonly=True) as env:

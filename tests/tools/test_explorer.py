@@ -113,9 +113,17 @@ class Interrupting:
         raise KeyboardInterrupt
 
 
-def test_what_was_kept_is_gone_on_with(tmp_path: Path) -> None:
-    """The same states, transitions and depth as in one go, in the same order."""
-    bounds = WholeBounds(kinds=("event",), runs=1, crashes=1)
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        WholeBounds(kinds=("event",), runs=1, crashes=1),
+        # A state of two drivers is a number of more than 64 bits.
+        WholeBounds(kinds=("event",), runs=1, crashes=1, openers=2, faults=False),
+    ],
+    ids=["one", "two"],
+)
+def test_what_was_kept_is_gone_on_with(tmp_path: Path, bounds: WholeBounds) -> None:
+    """The same states, transitions and depth as in one go, in the same order, with several drivers too."""
     whole = Explorer(Whole(bounds))
     at_once = whole.run(NO_LIMITS)
     assert at_once.verdict is Verdict.OK

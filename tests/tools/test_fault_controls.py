@@ -29,6 +29,7 @@ FOUND_BY: Final = {
     "a file is mapped unseen": DAMAGE + "test_a_file_that_was_cut_off_is_refused_before_it_is_mapped",
     "the format of a store is not looked at": DAMAGE + "test_a_store_of_a_newer_format_is_left_untouched",
     "places of dead readers are kept": PROCESSES + "test_a_killed_reader_keeps_no_pages",
+    "a file that went is not missed": DAMAGE + "test_a_file_that_was_removed_takes_no_more_commits",
     "a fork is not noticed": PROCESSES + "test_a_fork_is_refused_until_it_opens_the_store_itself",
     "the epoch is not compared": PROCESSES + "test_of_two_processes_the_newer_holds_the_runtime",
     "like keys are the same": "tests/contracts/test_store.py::test_hostile_runtime_ids_and_keys_never_share_rows",
