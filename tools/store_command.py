@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final
 from uuid import UUID
 
 import click
 
 from ..runtime.store import InputFilter
-from ..spec.errors import HoldstateError
 from ..spec.vocabulary import InputKind, InputState
 from ..stores.lmdb_store import LmdbStore
 from .options import DEFAULT_RUNTIME, json_option, option, runtime_id, store_argument
-from .output import ExitCode, note, to_json, write_document, write_lines, write_table
+from .output import ExitCode, NotFound, note, to_json, write_document, write_lines, write_table
 from .store_views import finding_view, input_row, input_view, runtime_row, runtime_view, statistics
 
 DEFAULT_LIMIT: Final = 100
@@ -20,16 +19,6 @@ LARGEST_LIMIT: Final = 100_000
 
 STATE: Final = click.Choice([str(state) for state in InputState])
 KIND: Final = click.Choice([str(kind) for kind in InputKind])
-
-
-@final
-class NotFound(HoldstateError, LookupError):
-    """What was asked for is not in the store."""
-
-    def __init__(self, what: str, path: str) -> None:
-        self.what = what
-        self.path = path
-        super().__init__(f"{what} is not in the store {path}; `holdstate store list` shows what is")
 
 
 @click.group()
