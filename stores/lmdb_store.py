@@ -45,6 +45,7 @@ from .lmdb_rows import (
     Rows,
     blob_name,
 )
+from .lmdb_space import StoreSpace
 from .lmdb_verification import verify_store
 from .lmdb_writer import GroupWriter, Prepared, WrittenRuntimes, admits
 
@@ -278,6 +279,10 @@ class LmdbStore:
         """Audit everything; an empty list when nothing is wrong."""
         with self._environment.reading() as rows:
             return list(verify_store(rows))
+
+    def space(self) -> StoreSpace:
+        """What takes which room in the file."""
+        return self._environment.space()
 
     def stats(self) -> StoreStats:
         """Counts of rows now, and of what was written since the store was opened."""

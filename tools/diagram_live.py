@@ -1,4 +1,4 @@
-"""What is in a store, on the picture of a machine: how many are in each state and since when, what was taken how often."""
+"""What is in a store, on the picture of a machine: how many are in each state and since when, what was taken."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..spec.vocabulary import InputState
 from ..stores.lmdb_store import LmdbStore
 from .diagram_overlay import Overlay, edges_section
 from .diagram_parts import Edge
-from .durations import duration_text, moment_text
 from .machine_markdown import Section, code
+from .quantities import counted, duration_text, moment_text
 from .store_survey import Step, Survey, survey
 
 _EDGES = (
@@ -36,13 +36,10 @@ def live_overlay(store: LmdbStore, machine: Machine[Any, Any], runtime: str | No
 
 def _runtimes(found: Survey, place: str) -> Overlay:
     states = [(str(state), found.runtime_states[state]) for state in RUNTIME_STATE.states]
-    caption = (
-        f"{place}. Attached and recovering are never stored. A runtime keeps no history of its own state, so that no "
-        f"transition is counted.",
-    )
+    caption = f"{place}. Attached and recovering are never stored; of its own state a runtime keeps no history."
     rows = [(code(state), f"{count:,}" if count else "none") for state, count in states]
     figures = {state: (counted(count, "runtime"),) for state, count in states if count}
-    return Overlay(figures, None, caption, sections=(Section("Runtimes now", ("state", "runtimes"), rows),))
+    return Overlay(figures, None, (caption,), sections=(Section("Runtimes now", ("state", "runtimes"), rows),))
 
 
 def _inputs(found: Survey, place: str, now: datetime) -> Overlay:
@@ -106,8 +103,3 @@ def _caption(found: Survey, place: str) -> tuple[str, ...]:
         lost.append(f"those of {counted(found.untimed, 'input')} without a history")
     basis = f"Counts and rates rest on the {counted(kept, 'transition')} kept with them, over {span}"
     return (told, f"{basis}; not counted: {'; '.join(lost)}." if lost else f"{basis}, which is all of them.")
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 input``, ``2,000 inputs``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

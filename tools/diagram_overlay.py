@@ -9,8 +9,8 @@ from attrs import field, frozen
 
 from ..spec.machine import Machine
 from .diagram_parts import Edge, numbers_of
-from .durations import rate_text
 from .machine_markdown import Section, code
+from .quantities import rate_text
 
 UNREACHED: Final = "not taken"
 """What the legend says of a dashed line."""

@@ -87,13 +87,9 @@ def dot(machine: Machine[S, E], *, detail: bool = False, overlay: Overlay | None
     frame = (
         ['    style="rounded,filled" fillcolor="#f6f8fa" color="#d1d9e0"'] if parts.has_common else ["    style=invis"]
     )
-    lines += [
-        "  subgraph cluster_live {",
-        *frame,
-        *(f"    {_state(state, parts, labels)}" for state in parts.live),
-        "  }",
-    ]
-    lines += [f"  {_state(state, parts, labels)}" for state in parts.terminal]
+    told = {state: _state(state, parts, labels) for state in (*parts.live, *parts.terminal)}
+    lines += ["  subgraph cluster_live {", *frame, *(f"    {told[state]}" for state in parts.live), "  }"]
+    lines += [f"  {told[state]}" for state in parts.terminal]
     lines.append(f'  "" -> {_quoted(parts.initial)}')
     for number, arrow in enumerate(parts.arrows):
         words = [label(event, rows) for event, rows in arrow.events_from(arrow.sources)]
@@ -163,7 +159,7 @@ def _caption(overlay: Overlay) -> str:
 
 
 def _labels(machine: Machine[Any, Any], between: str, labels: Labels, *, detail: bool) -> Label:
-    """How an event is told: by its name and how often, with ``detail`` with the conditions and assignments of its rows."""
+    """How an event is told: by its name and figures, with ``detail`` with the conditions and assignments too."""
 
     def label(event: str, edges: Iterable[Edge]) -> str:
         edges = tuple(edges)

@@ -27,9 +27,9 @@ Step: TypeAlias = tuple[InputState, InputEvent, InputState]
 class Survey:
     """All inputs of the runtimes that were looked at, in one consistent view.
 
-    ``since`` has the times of the last transitions of the inputs in a state, ``untimed`` counts the inputs of which none is
-    kept. ``dropped`` counts transitions that are no longer kept with their records, ``pruned`` ended inputs that are
-    no longer stored; neither can be told of any more.
+    ``since`` has the times of the last transitions of the inputs in a state, ``untimed`` counts the inputs that keep
+    none. ``dropped`` counts transitions that are no longer kept with their records, ``pruned`` ended inputs that are
+    no longer stored; of neither anything is known any more.
     """
 
     runtimes: list[RuntimeRecord] = field(factory=list)
@@ -85,7 +85,7 @@ def survey(store: LmdbStore, runtime: str | None = None) -> Survey:
     found = Survey()
     with store.reading() as reader:
         if runtime is None:
-            records = list(_runtimes(reader))
+            records = list(runtimes_of(reader))
         else:
             record = reader.load_record(runtime)
             if record is None:
@@ -96,7 +96,8 @@ def survey(store: LmdbStore, runtime: str | None = None) -> Survey:
     return found
 
 
-def _runtimes(reader: LmdbReader) -> Iterator[RuntimeRecord]:
+def runtimes_of(reader: LmdbReader) -> Iterator[RuntimeRecord]:
+    """All runtimes, by id."""
     after: str | None = None
     while records := reader.list_runtimes(after, PAGE):
         yield from records

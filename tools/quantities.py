@@ -1,4 +1,4 @@
-"""How long and how often, in words that are short enough for a picture."""
+"""How long, how often, how many and how much, in words that are short enough for a picture."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def rate_text(count: int, seconds: float) -> str:
 def moment_text(at: datetime) -> str:
     """A time to the second, in UTC: ``2026-03-01 12:30:05 UTC``."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def bytes_text(count: int) -> str:
+    """``512 B``, ``4 KiB``, ``1.5 MiB``."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:  # noqa: PLR2004 - of the next unit
+        value, units = value / 1024, units[1:]
+    return f"{_figure(value)} {units[0]}" if count else "0 B"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 input``, ``2,000 inputs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _figure(value: float) -> str:
