@@ -7,11 +7,12 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
+import msgspec
+
 from ..runtime.inputs import JSON
 from ..spec.vocabulary import InputState
 from .history_views import clock, waits, way
 from .input_history import FactKind, InputHistory, Moment
-from .output import to_json
 from .page import page, text
 from .quantities import counted, duration_text, moment_text
 
@@ -225,8 +226,13 @@ def _stored(view: Mapping[str, JSON]) -> Iterator[str]:
         if value is None and name in _MISSED:
             yield f'<tr><th scope="row">{text(_NAMES.get(name, name))}</th><td class="dim">{_MISSED[name]}</td></tr>'
         elif value is not None:
-            shown = value if isinstance(value, str) else to_json(value)
+            shown = value if isinstance(value, str) else _spaced(value)
             yield f'<tr><th scope="row">{text(_NAMES.get(name, name))}</th><td>{text(shown)}</td></tr>'
+
+
+def _spaced(value: JSON) -> str:
+    """JSON on one line that can be broken between its parts."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
 
 
 _MISSED: Final = {

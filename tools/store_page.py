@@ -205,7 +205,7 @@ def _runtimes(records: Sequence[RuntimeRecord]) -> str:
     )
     more = len(records) - len(shown)
     rest = f"<p>{counted(more, 'more runtime')}; `holdstate store list` lists all.</p>" if more > 0 else ""
-    told = "Those with the most active inputs first. The epoch counts how often one was opened, the revision what it committed."
+    told = "Those with the most active inputs first. The epoch rises with each open, the revision with each commit."
     return f'<h2>Runtimes</h2>\n<p class="dim">{told}</p>\n{_table(heads, rows)}{rest}'
 
 
@@ -217,7 +217,7 @@ def _lanes(loaded: LoadedRuntime, now: datetime) -> str:
         (each for each in loaded.inputs if each.state in IN_FLIGHT_STATES),
         key=lambda each: place.get(each.input_id, len(place)),
     )
-    last = "" if record.last_run is None else f" Its last run {record.last_run.ending}."
+    last = "" if record.last_run is None else f" How its last run ended: {record.last_run.ending}."
     run = f"run {record.current_run_id}" if record.current_run_id else "no run"
     opened = f"It was opened {counted(record.epoch, 'time')} and has committed {counted(record.revision, 'command')}."
     told = f"The runtime is {record.state}, with {run} under way.{last} {opened}"
@@ -239,22 +239,22 @@ def _waiting(inputs: Sequence[InputRecord], now: datetime) -> str:
         return '<p class="dim">Empty.</p>'
     heads = (
         ("order", "number"),
-        ("input", ""),
         ("key", ""),
-        ("kind", ""),
         ("attempts", "number"),
         ("failures", "number"),
         ("since", "number"),
         ("held back", ""),
+        ("kind", ""),
+        ("input", ""),
     )
     rows = []
     for each in inputs[:MOST_INPUTS]:
-        since = max(0.0, (now - each.history[-1].at).total_seconds()) if each.history else None
+        since = duration_text((now - each.history[-1].at).total_seconds()) if each.history else ""
         rows.append(
-            f'<tr><td class="number">{each.order}</td><td class="uuid">{each.input_id}</td>'
-            f'<td class="id">{text(each.admission.idempotency_key or "")}</td><td>{each.admission.kind}</td>'
+            f'<tr><td class="number">{each.order}</td><td class="id">{text(each.admission.idempotency_key or "")}</td>'
             f'<td class="number">{each.attempt_count}</td><td class="number">{each.failure_count}</td>'
-            f'<td class="number">{"" if since is None else duration_text(since)}</td>{_held(each, now)}</tr>'
+            f'<td class="number">{since}</td>{_held(each, now)}<td>{each.admission.kind}</td>'
+            f'<td class="uuid">{each.input_id}</td></tr>'
         )
     more = len(inputs) - MOST_INPUTS
     rest = f'<p class="dim">{counted(more, "more input")}.</p>' if more > 0 else ""
