@@ -136,10 +136,11 @@ def history_of(reader: LmdbReader, runtime: RuntimeRecord, record: InputRecord) 
 
 
 def _log(reader: LmdbReader, runtime: RuntimeRecord, record: InputRecord) -> EventLog:
-    """The events about an input and about its runs."""
+    """The events about an input and about the runs that took it."""
     first, after = 0, None
     found: list[EventEnvelope] = []
-    runs: set[RunId | None] = {record.last_run_id} - {None}
+    runs: set[RunId] = set()
+    waiting: list[EventEnvelope] = []
     while True:
         try:
             events = reader.load_events(runtime.runtime_id, after, _PAGE)
@@ -150,10 +151,17 @@ def _log(reader: LmdbReader, runtime: RuntimeRecord, record: InputRecord) -> Eve
             return EventLog(first, runtime.counts.events, tuple(found))
         for event in events:
             if event.input_id == record.input_id:
-                runs |= {event.run_id} - {None}
+                # That a run began is announced right before what it takes.
+                found += [each for each in waiting if each.run_id == event.run_id and each.at == event.at]
+                waiting = []
                 found.append(event)
-            elif event.input_id is None and event.run_id in runs and event.code is not EventCode.RUNTIME_STATE_CHANGED:
-                found.append(event)
+                if event.run_id is not None:
+                    runs.add(event.run_id)
+            elif event.input_id is None and event.code is not EventCode.RUNTIME_STATE_CHANGED:
+                if event.run_id in runs:
+                    found.append(event)
+                else:
+                    waiting = [event]
         after = offset_of(events[-1])
 
 
