@@ -40,7 +40,8 @@ def _section(section: Section) -> str:
     rows = "\n".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in section.rows)
     return (
         f"<h2>{text(section.title)}</h2>\n<p>{text(section.text)}</p>\n"
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n'
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
+        "</table></div>\n"
     )
 
 

@@ -21,9 +21,9 @@ from holdstate import (
     RunOutput,
     RuntimeSettings,
 )
-from holdstate.runtime.commands import AbandonReason
 from holdstate.runtime.environment import Environment
 from holdstate.runtime.events import EventEnvelope
+from holdstate.spec.vocabulary import AbandonReason
 from holdstate.tools.input_history import InputHistory, history_of
 
 from ..crashed import finish_it, kill_in_a_run
