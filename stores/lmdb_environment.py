@@ -31,7 +31,8 @@ from .lmdb_errors import DATA_FILE, error_of_lmdb, error_of_os
 from .lmdb_gate import Gate
 from .lmdb_opening import EnvironmentOptions, clear_dead_readers, fill, open_environment
 from .lmdb_quarantine import Quarantine
-from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, Database, Rows, Transaction
+from .lmdb_rows import FORMAT_KEY, META, STORE_FORMAT, TABLES, Database, Rows, Transaction, pages_of
+from .lmdb_space import META_PAGES, StoreSpace, TableSpace
 
 T = TypeVar("T")
 
@@ -366,6 +367,24 @@ class StoreEnvironment:
     def size_bytes(self) -> int:
         """The length of the data file. Raises StoreLost when it is gone."""
         return self._check_file().st_size
+
+    def space(self) -> StoreSpace:
+        """What takes which room in the file."""
+        with self.reading() as rows:
+            env = self._env
+            assert env is not None, "it is open as long as a transaction is"
+            info, main = env.info(), pages_of(env.stat())
+            tables = tuple(TableSpace(table.decode(), rows.count(table), rows.pages(table)) for table in TABLES)
+            length = self.size_bytes()
+        return StoreSpace(
+            self._page_size,
+            tables,
+            main + META_PAGES,
+            info["last_pgno"] + 1,
+            length,
+            info["map_size"],
+            info["last_txnid"],
+        )
 
     def error(self, error: lmdb.Error, doing: str, *, applied: bool | None) -> StoreError:
         """What py-lmdb raised, as one of our errors; a panic makes the environment suspect."""

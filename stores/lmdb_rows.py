@@ -72,6 +72,11 @@ NOBODY: Final = bytes(16)
 """In place of ordinal and order: the blob was put by itself and is held until it is swept. Ordinals start at 1."""
 
 
+def pages_of(stat: lmdb._StatDict) -> int:
+    """The pages of a table, by what LMDB says of it."""
+    return stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+
+
 def ordinal_prefix(ordinal: int) -> bytes:
     """What all keys of a runtime start with."""
     return ordinal.to_bytes(8, "big")
@@ -214,6 +219,10 @@ class Rows:
         """What the pages that hold the rows of a table take."""
         stat = self.txn.stat(self._databases[table])
         return stat["psize"] * (stat["leaf_pages"] + stat["overflow_pages"])
+
+    def pages(self, table: bytes) -> int:
+        """All pages that a table takes, those that only lead to its rows too."""
+        return pages_of(self.txn.stat(self._databases[table]))
 
     def put_all(self, puts: list[tuple[bytes, bytes, bytes]]) -> None:
         """Write sealed rows, each replacing what is there; many go table by table in the order of keys."""

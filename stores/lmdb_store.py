@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -25,7 +24,6 @@ from ..runtime.store import (
     InputPage,
     LoadedRuntime,
     Pruned,
-    Reader,
     ResultRef,
     StoreStats,
     WriteResult,
@@ -47,6 +45,7 @@ from .lmdb_rows import (
     Rows,
     blob_name,
 )
+from .lmdb_space import StoreSpace
 from .lmdb_verification import verify_store
 from .lmdb_writer import GroupWriter, WrittenRuntimes, prepare_group, releases
 
@@ -217,72 +216,73 @@ class LmdbStore:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def reading(self) -> AbstractContextManager[Reader]:
+    def reading(self) -> ReadTransaction:
         """A consistent view, to be left soon: nothing may be awaited or written inside."""
-        return self._reader()
-
-    def _reader(self) -> ReadTransaction:
         return ReadTransaction(self._environment)
 
     def load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
         """The runtime as stored; ``StoreCorruption`` when rows are damaged or missing."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.load_runtime(runtime_id)
 
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         """The record of an input, active or ended."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.load_input(runtime_id, input_id)
 
     def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
         """The record of the input that was admitted under an idempotency key, active or ended."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.find_by_key(runtime_id, key)
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.load_receipt(runtime_id, run_id, sequence)
 
     def load_result(self, runtime_id: str, ref: ResultRef) -> bytes | None:
         """The result of a boundary or of a completion."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.load_result(runtime_id, ref)
 
     def load_session_snapshot(self, runtime_id: str) -> bytes | None:
         """The latest session snapshot."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.load_session_snapshot(runtime_id)
 
     def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
         """The log of a runtime by offset, at most ``limit`` events after the offset ``after``."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.load_events(runtime_id, after, limit)
 
     def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Runtimes by id in the order of their UTF-8 bytes, at most ``limit`` after ``after``."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.list_runtimes(after, limit)
 
     def list_inputs(self, wanted: InputFilter, *, after: int | None = None, limit: int = 1000) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.list_inputs(wanted, after, limit)
 
     def get_blob(self, blob_id: str) -> bytes | None:
         """The content of a blob."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.get_blob(blob_id)
 
     def blob_exists(self, blob_id: str) -> bool:
         """Whether a blob is stored."""
-        with self._reader() as reader:
+        with self.reading() as reader:
             return reader.blob_exists(blob_id)
 
     def verify(self) -> list[Finding]:
         """Audit everything; an empty list when nothing is wrong."""
         with self._environment.reading() as rows:
             return list(verify_store(rows))
+
+    def space(self) -> StoreSpace:
+        """What takes which room in the file."""
+        return self._environment.space()
 
     def stats(self) -> StoreStats:
         """Counts of rows now, and of what was written since the store was opened."""

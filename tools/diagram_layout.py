@@ -16,10 +16,11 @@ from typing import Final, final
 from attrs import evolve
 
 from .diagram_lanes import Rail, lanes
+from .diagram_overlay import Labels, Overlay
 from .diagram_parts import Parts
-from .diagram_shapes import MARGIN, SPACE, Box, Layout, Line, Node, Word
+from .diagram_shapes import MARGIN, SPACE, Box, Layout, Line, Node, Point, Word
 from .diagram_text import LABEL, listed, wrapped
-from .diagram_wires import Way, Wire, second_column, told, wires_of
+from .diagram_wires import Way, Wire, second_column, wires_of
 
 GAP: Final = 34
 LANE: Final = 12
@@ -35,23 +36,23 @@ APART: Final = 7
 Side = Callable[[Node], Sequence[tuple[Wire, bool]]]
 
 
-def layout_of(parts: Parts, *, numbered: bool = False) -> Layout:
-    """Everything in its place. With ``numbered``, labels name rows."""
-    return _Plan(parts, numbered=numbered).layout()
+def layout_of(parts: Parts, *, numbered: bool = False, overlay: Overlay | None = None) -> Layout:
+    """Everything in its place. With ``numbered``, labels name rows; with an overlay they tell its figures."""
+    return _Plan(parts, Labels(numbered, overlay)).layout()
 
 
 @final
 class _Plan:
     """The two columns while they are being placed, first downwards, then across."""
 
-    def __init__(self, parts: Parts, *, numbered: bool) -> None:
+    def __init__(self, parts: Parts, labels: Labels) -> None:
         self.parts = parts
-        self.wires = wires_of(parts, numbered=numbered)
+        self.wires = wires_of(parts, labels)
         loops: dict[str, list[str]] = {}
         for loop in parts.loops:
-            loops.setdefault(loop.state, []).append(told(loop.event, loop.rows, numbered=numbered))
-        self.first = [_node(state, loops.get(state, ())) for state in parts.live]
-        self.second = [_node(state, loops.get(state, ())) for state in second_column(parts)]
+            loops.setdefault(loop.state, []).append(labels.told(loop.event, loop.edges))
+        self.first = [_node(state, loops.get(state, ()), labels) for state in parts.live]
+        self.second = [_node(state, loops.get(state, ()), labels) for state in second_column(parts)]
         self.node = {node.name: node for node in (*self.first, *self.second)}
         self.place = {node.name: number for number, node in enumerate(self.first)}
         self.rank = {node.name: number for number, node in enumerate(self.second)}
@@ -173,12 +174,14 @@ def _ports(wires: Sequence[Wire], name: str) -> list[tuple[Wire, bool]]:
     return found
 
 
-def _node(name: str, loops: Sequence[str]) -> Node:
+def _node(name: str, loops: Sequence[str], labels: Labels) -> Node:
     inside = listed(loops, LOOP_COLUMNS) if loops else ()
     return Node(
         name,
         wrapped(name, NAME_COLUMNS),
         tuple(f"{'  ' if number else '↻ '}{line}" for number, line in enumerate(inside)),
+        labels.figures(name),
+        labels.is_unvisited(name),
     )
 
 
@@ -259,13 +262,13 @@ class _Drawing:
             node.box = evolve(node.box, x=node.box.x + shift)
             if node.name in label:
                 wire, middle = label[node.name], node.box.middle
-                self.lines.append(Line(((middle, frame.bottom), (middle, y)), wire.kind, "", node.name))
+                self._line(wire, ((middle, frame.bottom), (middle, y)))
                 self._label(wire, middle + SPACE, y - SPACE - 4)
             if node.name in step:
                 wire, before = step[node.name], plan.node[step[node.name].sources[0]].box
                 middle = y + height // 2
                 points = ((before.right, middle), (node.box.x, middle))
-                self.lines.append(Line(points, wire.kind, wire.sources[0], node.name))
+                self._line(wire, points, wire.sources[0])
                 self._label(wire, before.right + (node.box.x - before.right - wire.label_width) // 2, middle - 5)
         return reach + shift, y + height
 
@@ -284,7 +287,7 @@ class _Drawing:
             assert frame is not None, "it is there where a wire leaves it"
             node = plan.node[wire.target]
             y = node.port(node.left, wire, ends=True)
-            self.lines.append(Line(((frame.right, y), (x, y)), wire.kind, "", wire.target))
+            self._line(wire, ((frame.right, y), (x, y)))
             self._entry(wire, x, y, is_left=True)
         far = lanes([self._rail(wire, _right) for wire in beside])
         reach = x + width + max(_room(beside), self._overhang(width, plan.rank))
@@ -315,7 +318,7 @@ class _Drawing:
             edge = target.box.x if side is _left else target.box.right
             for source, height in zip(wire.sources, self._sources(wire, side), strict=True):
                 points = ((edge, height), (x, height), (x, y), (edge, y))
-                self.lines.append(Line(points, wire.kind, source, wire.target))
+                self._line(wire, points, source)
             self._entry(wire, edge, y, is_left=side is _left)
 
     def _across(self, wires: Sequence[Wire], lane: Sequence[int], start: int) -> None:
@@ -328,9 +331,7 @@ class _Drawing:
                 node = self.plan.node[source]
                 height = node.port(node.right if goes_right else node.left, wire, ends=False)
                 begin = node.box.right if goes_right else node.box.x
-                self.lines.append(
-                    Line(((begin, height), (x, height), (x, y), (edge, y)), wire.kind, source, wire.target)
-                )
+                self._line(wire, ((begin, height), (x, height), (x, y), (edge, y)), source)
             self._entry(wire, edge, y, is_left=goes_right)
 
     def _straight(self) -> None:
@@ -339,10 +340,13 @@ class _Drawing:
             if plan.is_below and wire.target in plan.rank:
                 continue
             upper, lower = plan.node[wire.sources[0]].box, plan.node[wire.target].box
-            line = ((upper.middle, upper.bottom), (upper.middle, lower.y))
-            self.lines.append(Line(line, wire.kind, wire.sources[0], wire.target))
+            self._line(wire, ((upper.middle, upper.bottom), (upper.middle, lower.y)), wire.sources[0])
             room = lower.y - upper.bottom - 8
             self._label(wire, upper.middle + SPACE, upper.bottom + (room + wire.label_height) // 2 - 2)
+
+    def _line(self, wire: Wire, points: tuple[Point, ...], source: str = "") -> None:
+        """One branch of a wire; it begins at the frame where it has no source."""
+        self.lines.append(Line(points, wire.kind, source, wire.target, source in wire.unreached))
 
     def _entry(self, wire: Wire, x: int, y: int, *, is_left: bool) -> None:
         """The label of a wire that ends at a side of a box, above it."""
@@ -350,8 +354,8 @@ class _Drawing:
 
     def _label(self, wire: Wire, x: int, y: int, *, ends: bool = False) -> None:
         """The lines of a label, the last one on the baseline ``y``; they begin at ``x``, or end there."""
-        for number, (kind, text) in enumerate(reversed(wire.label)):
-            self.words.append(Word(x, y - number * LABEL.line, text, kind, ends))
+        for number, told in enumerate(reversed(wire.label)):
+            self.words.append(Word(x, y - number * LABEL.line, told.text, told.kind, ends, told.is_unreached))
 
     def _overhang(self, width: int, column: Mapping[str, int]) -> int:
         """How far the labels of straight lines reach beyond their boxes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from .diagram_svg import STYLE as PICTURE_STYLE
@@ -14,7 +14,9 @@ _STYLE: Final = """
 main { max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.4rem; }
 h2 { margin-top: 2rem; }
-svg { max-width: 100%; height: auto; margin-top: 1rem; }
+svg { max-width: 100%; height: auto; }
+.picture { overflow-x: auto; margin: 1rem 0 .5rem; }
+@media (max-width: 700px) { .picture svg { max-width: none; } }
 .scroll { overflow-x: auto; margin-top: .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
 td { font-family: inherit; }
@@ -23,11 +25,13 @@ code { overflow-wrap: normal; }
 _WORD_END: Final = re.compile(r"(?<=\w[_.])(?=\w)")
 
 
-def diagram_page(title: str, doc: str, svg: str, sections: Iterable[Section]) -> str:
+def diagram_page(title: str, doc: str, svg: str, sections: Iterable[Section], caption: Sequence[str] = ()) -> str:
     """The whole page. The style of the picture moves into that of the page."""
     drawn = svg.replace(f"<style>{PICTURE_STYLE}</style>\n", "").strip()
+    below = "".join(f'<p class="dim">{text(line)}</p>\n' for line in caption)
     told = "".join(map(_section, sections))
-    body = f"<main>\n<h1>{text(title)}</h1>\n<p>{text(doc)}</p>\n{drawn}\n{told}</main>"
+    picture = f'<div class="picture" tabindex="0">{drawn}</div>'
+    body = f"<main>\n<h1>{text(title)}</h1>\n<p>{text(doc)}</p>\n{picture}\n{below}{told}</main>"
     return page(title, _STYLE + PICTURE_STYLE, body)
 
 
@@ -36,7 +40,8 @@ def _section(section: Section) -> str:
     rows = "\n".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in section.rows)
     return (
         f"<h2>{text(section.title)}</h2>\n<p>{text(section.text)}</p>\n"
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n'
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
+        "</table></div>\n"
     )
 
 

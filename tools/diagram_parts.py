@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 from attrs import frozen
 
@@ -20,6 +20,9 @@ MANY: Final = 3
 
 RECOVERS: Final = "recover"
 """Events whose names begin so are recovery."""
+
+Edge: TypeAlias = tuple[str, int]
+"""A row by its number, counted from 0, taken from one of its source states."""
 
 
 @final
@@ -36,20 +39,19 @@ class ArrowKind(StrEnum):
 class Arrow:
     """Events that lead from each of ``sources`` to ``target``; no source is every state that is not terminal.
 
-    ``rows`` are, per event, the states that it leads from with the number of the row.
+    ``rows`` are the edges of each event.
     """
 
     sources: tuple[str, ...]
     target: str
     events: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, int], ...], ...]
+    rows: tuple[tuple[Edge, ...], ...]
     kind: ArrowKind
 
-    def events_from(self, sources: Sequence[str]) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Each event with the numbers of its rows, counted from 0, that start in one of ``sources``."""
-        for event, rows in zip(self.events, self.rows, strict=True):
-            numbers = {number for source, number in rows if source in sources or not sources}
-            yield event, tuple(sorted(numbers))
+    def events_from(self, sources: Sequence[str]) -> Iterator[tuple[str, tuple[Edge, ...]]]:
+        """Each event with its edges that start in one of ``sources``."""
+        for event, edges in zip(self.events, self.rows, strict=True):
+            yield event, tuple(edge for edge in edges if edge[0] in sources or not sources)
 
 
 @final
@@ -60,6 +62,10 @@ class Loop:
     state: str
     event: str
     rows: tuple[int, ...]
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        return tuple((self.state, row) for row in self.rows)
 
 
 @final
@@ -114,7 +120,12 @@ def _arrows(
     return found
 
 
-def _rows(group: Iterable[str], sources: Mapping[str, list[int]]) -> tuple[tuple[str, int], ...]:
+def numbers_of(edges: Iterable[Edge]) -> tuple[int, ...]:
+    """The rows of these edges."""
+    return tuple(sorted({number for _, number in edges}))
+
+
+def _rows(group: Iterable[str], sources: Mapping[str, list[int]]) -> tuple[Edge, ...]:
     return tuple((source, number) for source in group for number in sources[source])
 
 

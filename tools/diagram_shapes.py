@@ -54,6 +54,7 @@ class Word:
     text: str
     kind: ArrowKind
     ends: bool
+    is_unreached: bool = False
 
     @property
     def box(self) -> Box:
@@ -64,35 +65,47 @@ class Word:
 @final
 @frozen
 class Line:
-    """One branch of a wire, by its corners; it ends at its target."""
+    """One branch of a wire, by its corners; it ends at its target. One that is not reached is dashed."""
 
     points: tuple[Point, ...]
     kind: ArrowKind
     source: str
     target: str
+    is_unreached: bool = False
 
 
 @final
 @define
 class Node:
-    """A state. ``left`` and ``right`` are the ports of its sides from the top: a wire, and whether it ends here."""
+    """A state. ``left`` and ``right`` are the ports of its sides from the top: a wire, and whether it ends here.
+    ``figures`` are told below its name; one that nothing was ever in is dashed.
+    """
 
     name: str
     lines: tuple[str, ...]
     loops: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+    is_unvisited: bool = False
     left: list[tuple[Wire, bool]] = Factory(list)
     right: list[tuple[Wire, bool]] = Factory(list)
     box: Box = Box(0, 0, 0, 0)
 
+    @property
+    def text_height(self) -> int:
+        return len(self.lines) * NAME.line + (len(self.figures) + len(self.loops)) * SMALL.line
+
     def height(self) -> int:
-        text = len(self.lines) * NAME.line + len(self.loops) * SMALL.line + 2 * SPACE
-        return max(LEAST_HEIGHT, text, *(sum(map(_slot, side)) + SPACE for side in (self.left, self.right)))
+        return max(
+            LEAST_HEIGHT,
+            self.text_height + 2 * SPACE,
+            *(sum(map(_slot, side)) + SPACE for side in (self.left, self.right)),
+        )
 
     def width(self) -> int:
         return max(
             LEAST_WIDTH,
             *(NAME.width(line) + 2 * SPACE + 6 for line in self.lines),
-            *(SMALL.width(line) + 2 * SPACE for line in self.loops),
+            *(SMALL.width(line) + 2 * SPACE for line in (*self.figures, *self.loops)),
         )
 
     def port(self, side: Sequence[tuple[Wire, bool]], wire: Wire, *, ends: bool) -> int:

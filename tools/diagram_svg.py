@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
+from .diagram_overlay import UNREACHED
 from .diagram_parts import ArrowKind, Parts
 from .diagram_shapes import MARGIN, Box, Layout, Line, Node, Point, Word
 from .diagram_text import FAMILY, LABEL, NAME, SMALL, paragraph
@@ -35,8 +36,11 @@ text {{ font-family: {FAMILY}; fill: #1f2328; }}
 .rule {{ stroke: #d1d9e0; }}
 .chip {{ fill: #f6f8fa; stroke-width: 1.2; }}
 .head.step {{ fill: #59636e; }} .head.recovery {{ fill: #0969da; }} .head.giving {{ fill: #bc4c00; }}
+.unreached {{ stroke-dasharray: 4 4; }}
+.figure {{ font-size: {SMALL.size}px; text-anchor: middle; fill: #1f2328; }}
 .label.step {{ fill: #1f2328; stroke: none; }} .label.recovery {{ fill: #0550ae; stroke: none; }}
 .label.giving {{ fill: #953800; stroke: none; }}
+.label.unreached {{ fill: #6e7781; }}
 @media (prefers-color-scheme: dark) {{
 text {{ fill: #e6edf3; }}
 .panel {{ fill: #0d1117; stroke: #30363d; }}
@@ -48,9 +52,11 @@ text {{ fill: #e6edf3; }}
 .rule {{ stroke: #30363d; }}
 .chip {{ fill: #151b23; }}
 .small {{ fill: #9198a1; }}
+.figure {{ fill: #e6edf3; }}
 .step {{ stroke: #9198a1; }} .recovery {{ stroke: #4493f8; }} .giving {{ stroke: #f0883e; }}
 .head.step {{ fill: #9198a1; }} .head.recovery {{ fill: #4493f8; }} .head.giving {{ fill: #f0883e; }}
 .label.step {{ fill: #e6edf3; }} .label.recovery {{ fill: #79c0ff; }} .label.giving {{ fill: #ffa657; }}
+.label.unreached {{ fill: #848d97; }}
 }}
 """
 
@@ -65,7 +71,7 @@ def svg_of(parts: Parts, layout: Layout, notes: Sequence[str] = ()) -> str:
     drawn = [
         f'<g transform="translate({(width - layout.width) // 2} 0)">',
         *([_rect(layout.frame, "frame", 12)] if layout.frame else []),
-        *(f'<path class="wire {_CLASS[line.kind]}" d="{_path(line.points)}"/>' for line in layout.lines),
+        *map(_wire, sorted(layout.lines, key=lambda line: not line.is_unreached)),
         *_heads(layout.lines),
         *_start(layout.start),
         *(each for node in layout.nodes for each in _node(node, parts)),
@@ -80,16 +86,17 @@ def svg_of(parts: Parts, layout: Layout, notes: Sequence[str] = ()) -> str:
 
 
 def _legend(layout: Layout, y: int) -> tuple[list[str], int]:
-    """What the colours mean, on one line, and how wide the picture has to be; nothing where all is of one colour."""
+    """What colours and dashes mean, on one line, and how wide the picture has to be; nothing where all is alike."""
     kinds = [kind for kind in ArrowKind if any(line.kind is kind for line in layout.lines)]
-    if kinds in ([], [ArrowKind.STEP]):
-        return [], 0
+    told = [] if kinds == [ArrowKind.STEP] else [(_CLASS[kind], str(kind)) for kind in kinds]
+    if any(line.is_unreached for line in layout.lines):
+        told.append(("step unreached", UNREACHED))
     drawn, x = [], MARGIN
-    for kind in kinds:
-        drawn.append(f'<path class="wire {_CLASS[kind]}" d="M{x} {y - 4}h{_SAMPLE}"/>')
-        drawn.append(f'<text class="small" x="{x + _SAMPLE + 6}" y="{y}">{kind}</text>')
-        x += _SAMPLE + 6 + SMALL.width(kind) + MARGIN
-    return drawn, x
+    for kind, meaning in told:
+        drawn.append(f'<path class="wire {kind}" d="M{x} {y - 4}h{_SAMPLE}"/>')
+        drawn.append(f'<text class="small" x="{x + _SAMPLE + 6}" y="{y}">{meaning}</text>')
+        x += _SAMPLE + 6 + SMALL.width(meaning) + MARGIN
+    return drawn, x if told else 0
 
 
 def page(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
@@ -108,7 +115,14 @@ def page(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
 
 def _word(word: Word) -> str:
     anchor = ' text-anchor="end"' if word.ends else ""
-    return f'<text class="label {_CLASS[word.kind]}" x="{word.x}" y="{word.y}"{anchor}>{escape(word.text)}</text>'
+    kind = f"{_CLASS[word.kind]}{' unreached' if word.is_unreached else ''}"
+    return f'<text class="label {kind}" x="{word.x}" y="{word.y}"{anchor}>{escape(word.text)}</text>'
+
+
+def _wire(line: Line) -> str:
+    """Those that are not reached are drawn first, so that what they share with others is not dashed."""
+    kind = f"{_CLASS[line.kind]}{' unreached' if line.is_unreached else ''}"
+    return f'<path class="wire {kind}" d="{_path(line.points, from_end=line.is_unreached)}"/>'
 
 
 def _rect(box: Box, kind: str, radius: int, inset: int = 0) -> str:
@@ -117,16 +131,18 @@ def _rect(box: Box, kind: str, radius: int, inset: int = 0) -> str:
 
 
 def _node(node: Node, parts: Parts) -> list[str]:
-    box = node.box
+    box, dashed = node.box, " unreached" if node.is_unvisited else ""
     if node.name in parts.terminal:
-        drawn = [_rect(box, "end", 14), _rect(box, "rim", 11, 3)]
+        drawn = [_rect(box, f"end{dashed}", 14), _rect(box, f"rim{dashed}", 11, 3)]
     else:
-        drawn = [_rect(box, "state first" if node.name == parts.initial else "state", 8)]
-    height = len(node.lines) * NAME.line + len(node.loops) * SMALL.line
-    y = box.y + (box.height - height) // 2 + NAME.size - 1
+        drawn = [_rect(box, f"state{' first' if node.name == parts.initial else ''}{dashed}", 8)]
+    y = box.y + (box.height - node.text_height) // 2 + NAME.size - 1
     for line in node.lines:
         drawn.append(f'<text class="name" x="{box.middle}" y="{y}">{escape(line)}</text>')
         y += NAME.line
+    for line in node.figures:
+        drawn.append(f'<text class="figure" x="{box.middle}" y="{y - 2}">{escape(line)}</text>')
+        y += SMALL.line
     if node.loops:
         x = box.middle - max(SMALL.width(line) for line in node.loops) // 2
         for line in node.loops:
@@ -161,10 +177,14 @@ def _head(before: Point, end: Point, kind: str) -> str:
     return f'<polygon class="head {kind}" points="{corners}"/>'
 
 
-def _path(points: Sequence[Point]) -> str:
-    """A line with round corners, which stops short of the tip of its arrowhead."""
+def _path(points: Sequence[Point], *, from_end: bool = False) -> str:
+    """A line with round corners, which stops short of the tip of its arrowhead. Drawn ``from_end`` the dashes of
+    branches fall together where they share their way.
+    """
     ends = list(dict.fromkeys(points))
     ends[-1] = _towards(ends[-1], ends[-2], 2)
+    if from_end:
+        ends.reverse()
     drawn = [f"M{ends[0][0]} {ends[0][1]}"]
     for before, corner, after in zip(ends, ends[1:], ends[2:], strict=False):
         radius = min(_RADIUS, _length(before, corner) // 2, _length(corner, after) // 2)

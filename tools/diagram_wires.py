@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import groupby
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from attrs import frozen
 
-from .diagram_parts import MANY, Arrow, ArrowKind, Parts
+from .diagram_overlay import Labels
+from .diagram_parts import MANY, Arrow, ArrowKind, Edge, Parts
 from .diagram_text import LABEL, listed
 
 LABEL_COLUMNS: Final = 15
@@ -28,40 +29,62 @@ class Way(StrEnum):
 
 
 @final
+class Told(NamedTuple):
+    """A line of a label, or a part of one; ``is_unreached`` where none of its events was taken."""
+
+    kind: ArrowKind
+    text: str
+    is_unreached: bool = False
+
+
+@final
 @frozen
 class Wire:
-    """One line with all its branches; ``label`` has its lines, each with the kind of its events."""
+    """One line with all its branches; ``label`` has its lines. ``unreached`` are the sources from which it was never
+    taken, ``""`` where it begins at the frame.
+    """
 
     way: Way
     sources: tuple[str, ...]
     target: str
     kind: ArrowKind
-    label: tuple[tuple[ArrowKind, str], ...]
+    label: tuple[Told, ...]
+    unreached: frozenset[str] = frozenset()
 
     @property
     def label_width(self) -> int:
-        return max(LABEL.width(text) for _, text in self.label)
+        return max(LABEL.width(told.text) for told in self.label)
 
     @property
     def label_height(self) -> int:
         return len(self.label) * LABEL.line
 
 
-def wires_of(parts: Parts, *, numbered: bool) -> tuple[Wire, ...]:
-    """Every wire, in the order of the rows. With ``numbered``, labels name the rows of each event, counted from 1."""
+def wires_of(parts: Parts, labels: Labels) -> tuple[Wire, ...]:
+    """Every wire, in the order of the rows."""
     place = {state: number for number, state in enumerate(parts.live)}
     ended = {state: number for number, state in enumerate(second_column(parts))}
-    found: dict[tuple[Way, tuple[str, ...], str, ArrowKind], list[tuple[ArrowKind, str]]] = {}
+    found: dict[tuple[Way, tuple[str, ...], str, ArrowKind], list[tuple[ArrowKind, str, tuple[Edge, ...]]]] = {}
     for arrow in parts.arrows:
         for way, sources in _ways(arrow, place, ended):
-            words = [(arrow.kind, told(event, rows, numbered=numbered)) for event, rows in arrow.events_from(sources)]
             # A straight line is shared by all that goes this way; its words keep their kinds.
             kind = ArrowKind.STEP if way is Way.DOWN else arrow.kind
-            found.setdefault((way, sources, arrow.target, kind), []).extend(words)
-    return tuple(
-        Wire(way, sources, target, words[0][0] if len({each for each, _ in words}) == 1 else kind, _lines(words))
-        for (way, sources, target, kind), words in found.items()
-    )
+            events = [(arrow.kind, event, edges) for event, edges in arrow.events_from(sources)]
+            found.setdefault((way, sources, arrow.target, kind), []).extend(events)
+    wires = []
+    for (way, sources, target, kind), events in found.items():
+        words = [Told(of, labels.told(event, edges), labels.is_unreached(edges)) for of, event, edges in events]
+        kinds = {word.kind for word in words}
+        every = [edge for _, _, edges in events for edge in edges]
+        unreached = frozenset(
+            source
+            for source in sources or ("",)
+            if labels.is_unreached(edge for edge in every if not source or edge[0] == source)
+        )
+        wires.append(
+            Wire(way, sources, target, words[0].kind if len(kinds) == 1 else kind, _lines(words), unreached),
+        )
+    return tuple(wires)
 
 
 def second_column(parts: Parts) -> tuple[str, ...]:
@@ -75,16 +98,11 @@ def second_column(parts: Parts) -> tuple[str, ...]:
     return tuple(sorted(parts.terminal, key=lambda state: rank[state]))
 
 
-def told(event: str, rows: Iterable[int], *, numbered: bool) -> str:
-    """An event, ``numbered`` with its rows counted from 1."""
-    return f"{event} ({', '.join(str(row + 1) for row in rows)})" if numbered else event
-
-
-def _lines(words: Sequence[tuple[ArrowKind, str]]) -> tuple[tuple[ArrowKind, str], ...]:
+def _lines(words: Sequence[Told]) -> tuple[Told, ...]:
     return tuple(
-        (kind, line)
-        for kind, group in groupby(words, key=lambda word: word[0])
-        for line in listed([text for _, text in group], LABEL_COLUMNS)
+        Told(kind, line, is_unreached)
+        for (kind, is_unreached), group in groupby(words, key=lambda word: (word.kind, word.is_unreached))
+        for line in listed([word.text for word in group], LABEL_COLUMNS)
     )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from ..spec.machine import Machine
-from .diagram_parts import MANY, Arrow, ArrowKind, Parts, parts_of, row_text
+from .diagram_overlay import Labels, Overlay
+from .diagram_parts import MANY, Arrow, ArrowKind, Edge, Parts, numbers_of, parts_of, row_text
 
 S = TypeVar("S", bound=StrEnum)
 E = TypeVar("E", bound=StrEnum)
 
+_CAPTION_COLUMNS: Final = 90
 _PLAIN: Final = re.compile(r"[^\W\d]\w*", re.ASCII)
 _MERMAID_WORDS: Final = frozenset(
     [
@@ -41,16 +44,17 @@ _DOT_HEAD: Final = (
     '  "" [shape=point, width=0.12, color="#59636e", fillcolor="#59636e"]',
 )
 
-Label = Callable[[str, Iterable[int]], str]
+Label = Callable[[str, Iterable[Edge]], str]
 
 
-def mermaid(machine: Machine[S, E], *, detail: bool = False) -> str:
+def mermaid(machine: Machine[S, E], *, detail: bool = False, overlay: Overlay | None = None) -> str:
     """A Mermaid state diagram: one arrow per pair of states, labelled with its events, with ``detail`` also with rows.
 
     An event that leads from every state that is not terminal to the same one is drawn once, from a box around them.
     """
     parts = parts_of(machine)
-    label = _labels(machine, "; ", detail=detail)
+    labels = Labels(overlay=overlay)
+    label = _labels(machine, "; ", labels, detail=detail)
     names = _names((*parts.live, *parts.terminal), lambda name: name.lower() in _MERMAID_WORDS)
     arrows: dict[tuple[str, str], list[str]] = {}
     for arrow in parts.arrows:
@@ -58,43 +62,54 @@ def mermaid(machine: Machine[S, E], *, detail: bool = False) -> str:
             words = arrows.setdefault((names[source] if source else "live", names[arrow.target]), [])
             words += (label(event, rows) for event, rows in arrow.events_from([source] if source else []))
     for loop in parts.loops:
-        arrows.setdefault((names[loop.state], names[loop.state]), []).append(label(loop.event, loop.rows))
+        arrows.setdefault((names[loop.state], names[loop.state]), []).append(label(loop.event, loop.edges))
     drawn = {pair: f"{pair[0]} --> {pair[1]}: {_mermaid_text(', '.join(words))}" for pair, words in arrows.items()}
     live = {names[state] for state in parts.live}
     inside = [pair for pair in drawn if parts.has_common and live >= set(pair)]
     lines = ["stateDiagram-v2"]
     lines += [f'    state "{_mermaid_text(name)}" as {alias}' for name, alias in names.items() if name != alias]
+    lines += [f"    {names[state]}: {_mermaid_text(line)}" for state in names for line in labels.figures(state)]
     lines.append(f"    [*] --> {names[parts.initial]}")
     if parts.has_common:
         lines += ["    state live {", *(f"        {drawn[pair]}" for pair in inside), "    }"]
     lines += [f"    {line}" for pair, line in drawn.items() if pair not in inside]
     lines += [f"    {names[state]} --> [*]" for state in parts.terminal]
+    lines[:0] = [f"%% {line}" for line in _comment(overlay)]
     return "\n".join(lines)
 
 
-def dot(machine: Machine[S, E], *, detail: bool = False) -> str:
+def dot(machine: Machine[S, E], *, detail: bool = False, overlay: Overlay | None = None) -> str:
     """A graph for Graphviz. An event that many states share meets in a point and goes on as one arrow."""
     parts = parts_of(machine)
-    label = _labels(machine, "\n", detail=detail)
+    labels = Labels(overlay=overlay)
+    label = _labels(machine, "\n", labels, detail=detail)
     lines = [f"digraph {_quoted(machine.name)} {{", *_DOT_HEAD]
     frame = (
         ['    style="rounded,filled" fillcolor="#f6f8fa" color="#d1d9e0"'] if parts.has_common else ["    style=invis"]
     )
-    lines += ["  subgraph cluster_live {", *frame, *(f"    {_state(state, parts)}" for state in parts.live), "  }"]
-    lines += [f"  {_state(state, parts)}" for state in parts.terminal]
+    told = {state: _state(state, parts, labels) for state in (*parts.live, *parts.terminal)}
+    lines += ["  subgraph cluster_live {", *frame, *(f"    {told[state]}" for state in parts.live), "  }"]
+    lines += [f"  {told[state]}" for state in parts.terminal]
     lines.append(f'  "" -> {_quoted(parts.initial)}')
     for number, arrow in enumerate(parts.arrows):
         words = [label(event, rows) for event, rows in arrow.events_from(arrow.sources)]
-        lines += _edges(arrow, "\n".join(words), parts, number)
+        lines += _edges(arrow, "\n".join(words), parts, number, labels)
     for state in dict.fromkeys(loop.state for loop in parts.loops):
-        words = [label(loop.event, loop.rows) for loop in parts.loops if loop.state == state]
+        words = [label(loop.event, loop.edges) for loop in parts.loops if loop.state == state]
         lines.append(f"  {_quoted(state)} -> {_quoted(state)} [label={_quoted(chr(10).join(words))}]")
+    if overlay is not None:
+        # Last, so that no subgraph takes it over.
+        lines.append(f"  graph [label={_quoted(_caption(overlay))}, fontsize=10]")
     return "\n".join((*lines, "}"))
 
 
-def _edges(arrow: Arrow, words: str, parts: Parts, number: int) -> list[str]:
+def _edges(arrow: Arrow, words: str, parts: Parts, number: int, labels: Labels) -> list[str]:
     colour = f'color="{_COLOUR[arrow.kind]}", fontcolor="{_COLOUR[arrow.kind]}", class="{arrow.kind.name.lower()}"'
     place = {state: number for number, state in enumerate((*parts.live, *parts.terminal))}
+
+    def dashed(*sources: str) -> str:
+        edges = [edge for _, found in arrow.events_from(sources) for edge in found]
+        return "style=dashed, " if labels.is_unreached(edges) else ""
 
     def edge(source: str, target: str, end: str, given: str, *, goes_back: bool) -> str:
         # Ranks follow the order of the states: an arrow back is drawn as one from its end to its beginning.
@@ -104,34 +119,54 @@ def _edges(arrow: Arrow, words: str, parts: Parts, number: int) -> list[str]:
 
     target, label = _quoted(arrow.target), f"label={_quoted(words)}, "
     if not arrow.sources:
-        return [edge(_quoted(parts.live[-1]), target, "normal", f"ltail=cluster_live, {label}", goes_back=False)]
+        given = f"ltail=cluster_live, {label}{dashed()}"
+        return [edge(_quoted(parts.live[-1]), target, "normal", given, goes_back=False)]
     after = [each for each in arrow.sources if place[each] > place[arrow.target]]
     if len(arrow.sources) < MANY:
-        return [edge(_quoted(each), target, "normal", label, goes_back=each in after) for each in arrow.sources]
+        return [
+            edge(_quoted(each), target, "normal", label + dashed(each), goes_back=each in after)
+            for each in arrow.sources
+        ]
     meet = f"meet{number}"
     return [
         f'  {meet} [shape=point, width=0.02, color="{_COLOUR[arrow.kind]}"]',
-        *(edge(_quoted(each), meet, "none", "", goes_back=each in after) for each in arrow.sources),
-        edge(meet, target, "normal", label, goes_back=len(after) > 1),
+        *(edge(_quoted(each), meet, "none", dashed(each), goes_back=each in after) for each in arrow.sources),
+        edge(meet, target, "normal", label + dashed(*arrow.sources), goes_back=len(after) > 1),
     ]
 
 
-def _state(state: str, parts: Parts) -> str:
+def _state(state: str, parts: Parts, labels: Labels) -> str:
+    given = []
+    figures = labels.figures(state)
+    if figures:
+        given.append(f"label={_quoted(chr(10).join((state, *figures)))}")
+    if labels.is_unvisited(state):
+        given.append('style="rounded,filled,dashed"')
     if state == parts.initial:
-        return f'{_quoted(state)} [fillcolor="#ddf4ff", color="#0969da", class="first"]'
-    return (
-        f'{_quoted(state)} [peripheries=2, fillcolor="#eef1f4", class="end"]'
-        if state in parts.terminal
-        else _quoted(state)
-    )
+        given.append('fillcolor="#ddf4ff", color="#0969da", class="first"')
+    elif state in parts.terminal:
+        given.append('peripheries=2, fillcolor="#eef1f4", class="end"')
+    return f"{_quoted(state)} [{', '.join(given)}]" if given else _quoted(state)
 
 
-def _labels(machine: Machine[Any, Any], between: str, *, detail: bool) -> Label:
-    """How an event is told: by its name, with ``detail`` with the conditions and assignments of its rows."""
+def _comment(overlay: Overlay | None) -> tuple[str, ...]:
+    """The caption as lines without an end inside."""
+    return () if overlay is None else tuple(" ".join(line.split()) for line in overlay.caption)
 
-    def label(event: str, rows: Iterable[int]) -> str:
-        told = [text for number in rows if (text := row_text(machine.transitions[number]))] if detail else []
-        return f"{event} {between.join(told)}" if told else event
+
+def _caption(overlay: Overlay) -> str:
+    return "\n".join(line for each in overlay.caption for line in textwrap.wrap(each, _CAPTION_COLUMNS))
+
+
+def _labels(machine: Machine[Any, Any], between: str, labels: Labels, *, detail: bool) -> Label:
+    """How an event is told: by its name and figures, with ``detail`` with the conditions and assignments too."""
+
+    def label(event: str, edges: Iterable[Edge]) -> str:
+        edges = tuple(edges)
+        rows = numbers_of(edges) if detail else ()
+        told = [text for number in rows if (text := row_text(machine.transitions[number]))]
+        name = labels.told(event, edges)
+        return f"{name} {between.join(told)}" if told else name
 
     return label
 

@@ -31,9 +31,10 @@ class Section:
         return "\n\n".join(part for part in (f"{level} {self.title}", self.text, table) if part)
 
 
-def machine_markdown(machine: Machine[Any, Any]) -> str:
-    """States, fields, events and rows; what is not in the rows is refused."""
-    parts = (f"# {machine.name}", _plain(machine.doc), *(section.markdown() for section in machine_sections(machine)))
+def machine_markdown(machine: Machine[Any, Any], caption: Sequence[str] = (), figures: Sequence[Section] = ()) -> str:
+    """States, fields, events and rows; what is not in the rows is refused. Figures, if there are any, come first."""
+    sections = (*figures, *machine_sections(machine))
+    parts = (f"# {machine.name}", plain(machine.doc), *map(plain, caption), *(each.markdown() for each in sections))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -41,20 +42,20 @@ def machine_sections(machine: Machine[Any, Any]) -> tuple[Section, ...]:
     """The tables of a machine."""
     left = {state: [str(row.event) for row in machine.transitions if state in row.source] for state in machine.states}
     states = [
-        (_code(str(state)), _role(machine, state), ", ".join(map(_code, dict.fromkeys(events))))
+        (code(str(state)), _role(machine, state), ", ".join(map(code, dict.fromkeys(events))))
         for state, events in left.items()
     ]
     fields = [
         (
-            _code(each.name),
+            code(each.name),
             f"{each.type.__name__}{', or none' if each.optional else ''}",
-            _code(value_text(each.default)),
+            code(value_text(each.default)),
         )
         for each in machine.fields
     ]
     events = [
         (
-            _code(str(event)),
+            code(str(event)),
             ", ".join(
                 f"`{each.name}` ({each.type.__name__}{', optional' if each.optional else ''})" for each in params
             ),
@@ -64,13 +65,13 @@ def machine_sections(machine: Machine[Any, Any]) -> tuple[Section, ...]:
     rows = [
         (
             str(number),
-            _code(str(row.event)),
-            ", ".join(map(_code, map(str, row.source))),
-            _code(str(row.target)),
-            "" if row.guard == TRUE else _code(row.guard.text()),
-            ", ".join(_code(f"{name} = {value.text()}") for name, value in row.sets),
-            ", ".join(map(_code, map(str, row.emits))),
-            _plain(row.doc),
+            code(str(row.event)),
+            ", ".join(map(code, map(str, row.source))),
+            code(str(row.target)),
+            "" if row.guard == TRUE else code(row.guard.text()),
+            ", ".join(code(f"{name} = {value.text()}") for name, value in row.sets),
+            ", ".join(map(code, map(str, row.emits))),
+            plain(row.doc),
         )
         for number, row in enumerate(machine.transitions, start=1)
     ]
@@ -91,12 +92,12 @@ def commands_section() -> Section:
     """The command table."""
     rows = [
         (
-            _code(str(row.name)),
-            "" if row.needs == TRUE else _code(row.needs.text()),
-            ", ".join(map(_code, row.sends)),
+            code(str(row.name)),
+            "" if row.needs == TRUE else code(row.needs.text()),
+            ", ".join(map(code, row.sends)),
             "<br>".join(f"{group.select}: {rules}" for group, rules in zip(row.inputs, _groups(row), strict=True)),
             ", ".join(sorted(row.commits)) or "nothing",
-            _plain(row.doc),
+            plain(row.doc),
         )
         for row in COMMANDS.values()
     ]
@@ -108,10 +109,10 @@ def _groups(row: CommandRow) -> list[str]:
 
 
 def _rule(rule: Rule) -> str:
-    sends = ", ".join(_code(str(send.event)) for send in rule.sends)
-    when = "" if rule.when == TRUE else f" if {_code(rule.when.text())}"
+    sends = ", ".join(code(str(send.event)) for send in rule.sends)
+    when = "" if rule.when == TRUE else f" if {code(rule.when.text())}"
     then = "".join(f", then {_rule(each)}" for each in rule.then)
-    return f"{', '.join(map(_code, map(str, rule.states)))} {sends}{when}{then}"
+    return f"{', '.join(map(code, map(str, rule.states)))} {sends}{when}{then}"
 
 
 def _role(machine: Machine[Any, Any], state: object) -> str:
@@ -120,11 +121,12 @@ def _role(machine: Machine[Any, Any], state: object) -> str:
     return "terminal" if state in machine.terminal else ""
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Code in a cell: bars would end it, and backquotes the code."""
     ticks = "``" if "`" in text else "`"
     return f"{ticks}{text}{ticks}".replace("|", "\\|")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text in a cell, on one line."""
     return " ".join(text.replace("|", "\\|").split())

@@ -20,6 +20,9 @@ option: Final = partial(click.option, show_envvar=True, show_default=True)
 STORE_VARIABLE: Final = "HOLDSTATE_STORE"
 DEFAULT_RUNTIME: Final = "main"
 
+STORE: Final = click.Path(exists=True, file_okay=False)
+"""The type of a path to an existing store."""
+
 
 def field_path(text: str) -> FieldPath:
     """The type of an option that is a path of keys such as ``payload.id``."""
@@ -44,5 +47,4 @@ def json_option(function: F) -> F:
 
 def store_argument(function: F) -> F:
     """``PATH``: an existing store."""
-    path = click.Path(exists=True, file_okay=False)
-    return click.argument("path", type=path, envvar=STORE_VARIABLE)(function)
+    return click.argument("path", type=STORE, envvar=STORE_VARIABLE)(function)

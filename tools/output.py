@@ -38,6 +38,16 @@ class OutputClosed(Exception):
     """Nobody reads stdout any more, as in ``… | head``. A command that only shows something ends in peace then."""
 
 
+@final
+class NotFound(HoldstateError, LookupError):
+    """What was asked for is not in the store."""
+
+    def __init__(self, what: str, path: str) -> None:
+        self.what = what
+        self.path = path
+        super().__init__(f"{what} is not in the store {path}; `holdstate store list` shows what is")
+
+
 def exit_code_of(error: BaseException) -> ExitCode:
     """Fenced and a corrupt store are findings; every other refusal or failure asks for another call."""
     return ExitCode.FINDING if isinstance(error, Fenced | StoreCorruption) else ExitCode.USAGE

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 import click
 
+from ..runtime.records import InputRecord, RuntimeRecord
 from ..runtime.store import InputFilter
-from ..spec.errors import HoldstateError
 from ..spec.vocabulary import InputKind, InputState
+from ..stores.lmdb_reader import LmdbReader
 from ..stores.lmdb_store import LmdbStore
+from .history_page import history_page
+from .history_views import COLUMNS, history_rows, history_view
+from .input_history import history_of
 from .options import DEFAULT_RUNTIME, json_option, option, runtime_id, store_argument
-from .output import ExitCode, note, to_json, write_document, write_lines, write_table
+from .output import ExitCode, NotFound, note, to_json, write_document, write_lines, write_result, write_table, write_to
+from .store_page import store_page
+from .store_survey import runtimes_of
 from .store_views import finding_view, input_row, input_view, runtime_row, runtime_view, statistics
 
 DEFAULT_LIMIT: Final = 100
 LARGEST_LIMIT: Final = 100_000
 
+MOST_NAMED: Final = 5
+"""Runtimes that an error names."""
+
+HTML: Final = option("--html", metavar="FILE", help="One HTML page that needs nothing else; - for stdout.")
 STATE: Final = click.Choice([str(state) for state in InputState])
 KIND: Final = click.Choice([str(kind) for kind in InputKind])
-
-
-@final
-class NotFound(HoldstateError, LookupError):
-    """What was asked for is not in the store."""
-
-    def __init__(self, what: str, path: str) -> None:
-        self.what = what
-        self.path = path
-        super().__init__(f"{what} is not in the store {path}; `holdstate store list` shows what is")
 
 
 @click.group()
@@ -40,9 +42,18 @@ def store() -> None:
 @store.command()
 @store_argument
 @json_option
-def stat(path: str, *, json: bool) -> ExitCode:
+@HTML
+@option("--runtime", metavar="NAME", type=runtime_id, help="--html: With the lanes of this runtime.")
+def stat(path: str, *, json: bool, html: str | None, runtime: str | None) -> ExitCode:
     """Counts and sizes of the store at PATH."""
+    if html is None and runtime is not None:
+        raise click.UsageError("--runtime shows lanes on the page; give --html FILE")
+    if json and html is not None:
+        raise click.UsageError("give one of --json and --html")
     with LmdbStore.open(path, read_only=True) as opened:
+        if html is not None:
+            write_to(html, store_page(opened, runtime, datetime.now(UTC)))
+            return ExitCode.OK
         figures = statistics(opened)
     if json:
         write_document(figures)
@@ -137,9 +148,7 @@ def _order(after: str | None) -> int | None:
 
 def _known_runtime(opened: LmdbStore, runtime_id: str) -> None:
     with opened.reading() as reader:
-        known = reader.load_record(runtime_id)
-    if known is None:
-        raise NotFound(f"runtime {runtime_id!r}", str(opened.path))
+        _record(reader, str(opened.path), runtime_id)
 
 
 @store.command()
@@ -153,10 +162,7 @@ def show(path: str, runtime: str, input: UUID | None, key: str | None, *, json: 
     if input is not None and key is not None:
         raise click.UsageError("give one of --input and --key")
     with LmdbStore.open(path, read_only=True) as opened, opened.reading() as reader:
-        loaded = reader.load_record(runtime)
-        if loaded is None:
-            raise NotFound(f"runtime {runtime!r}", path)
-        view = runtime_view(loaded)
+        view = runtime_view(_record(reader, path, runtime))
         if input is not None or key is not None:
             record = reader.load_input(runtime, input) if input else reader.find_by_key(runtime, key or "")
             if record is None:
@@ -173,6 +179,75 @@ def _cell(value: object) -> object:
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
         return "\n".join(to_json(each) for each in value)
     return to_json(value) if isinstance(value, dict | list) else value
+
+
+@store.command()
+@store_argument
+@click.argument("input", metavar="[INPUT]", type=click.UUID, required=False)
+@option("--key", help="The input under this idempotency key, instead of one by id.")
+@option("--runtime", metavar="NAME", type=runtime_id, help="Look in this runtime; without it in all of them.")
+@json_option
+@HTML
+def history(
+    path: str, input: UUID | None, key: str | None, runtime: str | None, *, json: bool, html: str | None
+) -> ExitCode:
+    """The life of the INPUT with this id: transitions, runs, failures, crashes, recoveries, its receipt and its end.
+
+    A history keeps a bounded number of transitions; what it has dropped is shown as a gap.
+    """
+    if (input is None) == (key is None):
+        raise click.UsageError("name one input: give its id, or its --key")
+    if json and html is not None:
+        raise click.UsageError("give one of --json and --html")
+    with LmdbStore.open(path, read_only=True) as opened, opened.reading() as reader:
+        record, found = _find(reader, path, runtime, input, key)
+        told = history_of(reader, record, found)
+        view = history_view(told, reader)
+    if html is not None:
+        write_to(html, history_page(told, view, datetime.now(UTC)))
+    elif json:
+        write_document(view)
+    else:
+        write_result(f"input {found.input_id} of runtime {record.runtime_id}. {told.now}")
+        write_table(COLUMNS, history_rows(told))
+        note(told.log.text)
+    return ExitCode.OK
+
+
+def _find(
+    reader: LmdbReader, path: str, runtime: str | None, input_id: UUID | None, key: str | None
+) -> tuple[RuntimeRecord, InputRecord]:
+    """An input with its runtime. Raises NotFound, UsageError where a key is in several runtimes."""
+    records = list(runtimes_of(reader)) if runtime is None else [_record(reader, path, runtime)]
+    found = []
+    for record in records:
+        name = record.runtime_id
+        each = reader.load_input(name, input_id) if input_id else reader.find_by_key(name, key or "")
+        if each is not None:
+            found.append((record, each))
+    names = [record.runtime_id for record, _ in found]
+    if not found:
+        named = f"input {input_id}" if input_id else f"an input under the key {key!r}"
+        raise NotFound(f"{named}, looked for among active and ended inputs of {_named(records)},", path)
+    if len(found) > 1:
+        raise click.UsageError(f"several runtimes have such an input: {', '.join(names)}; choose one with --runtime")
+    return found[0]
+
+
+def _record(reader: LmdbReader, path: str, runtime: str) -> RuntimeRecord:
+    record = reader.load_record(runtime)
+    if record is None:
+        raise NotFound(f"runtime {runtime!r}", path)
+    return record
+
+
+def _named(records: Sequence[RuntimeRecord]) -> str:
+    """Runtimes by name, as many as fit a line."""
+    if not records:
+        return "no runtime"
+    names = ", ".join(repr(record.runtime_id) for record in records[:MOST_NAMED])
+    more = len(records) - MOST_NAMED
+    return f"runtime {names}{f' and {more:,} more' if more > 0 else ''}"
 
 
 @store.command()

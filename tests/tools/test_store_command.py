@@ -115,6 +115,9 @@ def test_show_tells_all_of_an_input(store: Path) -> None:
         ("show", "--runtime", "a", "--key", "k1"),
         ("show", "--runtime", "a", "--key", "k", "--input", "01890000-0000-7000-8000-000000000001"),
         ("show", "--runtime", "a", "--input", "x"),
+        ("stat", "--runtime", "a"),
+        ("stat", "--json", "--html", "-"),
+        ("stat", "--runtime", "c", "--html", "-"),
     ],
 )
 def test_what_is_not_there_is_told(store: Path, words: tuple[str, ...]) -> None:
@@ -143,7 +146,8 @@ def test_a_sound_store_has_no_findings(store: Path) -> None:
 def test_looking_changes_nothing(store: Path) -> None:
     """Every command reads only (C39)."""
     before = files(store)
-    for words in (("stat",), ("list",), ("show", "--runtime", "a"), ("verify",)):
+    looks = (("stat",), ("stat", "--html", "-"), ("list",), ("show", "--runtime", "a"), ("verify",))
+    for words in (*looks, ("history", "--key", "k0"), ("history", "--key", "k0", "--html", "-")):
         assert call("store", words[0], store, *words[1:]).exit_code == 0
     assert files(store) == before
 
@@ -199,6 +203,10 @@ def test_a_store_can_be_looked_at_while_it_is_written(tmp_path: Path) -> None:
     assert document("stat", store)["input_states"] == {"queued": 1, "staged": 1}
     assert document("show", store)["state"] == "running"
     assert call("store", "verify", store).exit_code == 0
+    staged = document("list", store, "--runtime", "main", "--state", "staged")["inputs"][0]["input_id"]
+    assert [each["events"] for each in document("history", store, staged)["moments"]] == [["queue"], ["stage"]]
+    assert "In the current run" in call("store", "stat", store, "--runtime", "main", "--html", "-").stdout
+    assert "stage ×1" in call("spec", "diagram", "input_lifecycle", "--store", store).stdout
     os.write(opened, b"go on\n" * 2)
     assert finish(process)[0] == 0
     os.close(opened)
