@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from time import perf_counter
 from typing import cast, final
 from weakref import WeakValueDictionary
 
 from ..spec.errors import HoldstateError
-from .actor import Actor, Doubt
+from .actor import Actor
+from .answers import answer_to, as_store_error, is_gone, is_idle
 from .collector import paused_collector
-from .errors import Fenced, StoreError, WrongLoop
+from .errors import StoreError, WrongLoop
 from .group import Call, Decided, Group, Opening
-from .records import RuntimeRecord
-from .store import Claim, Reader, RuntimeStore, WriteResult, Written
+from .settling import publish, read_back, take_back
+from .store import Claim, RuntimeStore, WriteResult, Written
+from .store_view import StoreView
 from .turn import Member, Turn
 
 LONG_COMMIT_SECONDS = 0.005
@@ -41,45 +43,6 @@ FEW = 8
 
 MAX_GROUP = 512
 """Calls in one group, so that the loop is never held for long."""
-
-
-@final
-class StoreView:
-    """What the store holds, as of the first look that a flush takes into it. Most flushes need none."""
-
-    __slots__ = ("_failure", "_opened", "_reader", "_store")
-
-    def __init__(self, store: RuntimeStore) -> None:
-        self._store = store
-        self._opened: AbstractContextManager[Reader] | None = None
-        self._reader: Reader | None = None
-        self._failure: StoreError | None = None
-
-    @property
-    def reader(self) -> Reader:
-        """The same one until ``close``. Raises ``StoreError``, the same one too, where the store cannot be read."""
-        if self._reader is None:
-            if self._failure is None:
-                self._open()
-            if self._failure is not None:
-                raise self._failure.with_traceback(None)
-        assert self._reader is not None, "it was opened, or it has failed"
-        return self._reader
-
-    def _open(self) -> None:
-        try:
-            opened = self._store.reading()
-            self._reader = opened.__enter__()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who looks
-            self._failure = _as_store_error(error, applied=False)
-        else:
-            self._opened = opened
-
-    def close(self) -> None:
-        """Leave the store, if it was looked into."""
-        if self._opened is not None:
-            opened, self._opened = self._opened, None
-            opened.__exit__(None, None, None)
 
 
 @final
@@ -187,23 +150,23 @@ class GroupCommitter:
             self._schedule()
 
     def _flush_one(self, call: Call) -> None:
-        """A flush of one call. What is out of the ordinary is left to a group."""
+        """A flush of one call. What is out of the ordinary is left to a group.
+
+        An input that nobody in memory knows is presumed to be new, for the write looks into the store anyway. Where
+        the store refuses it, nothing was changed, and the call is decided again by what the store says.
+        """
         if call.future.cancelled():
             return
-        long = self._average_seconds > LONG_COMMIT_SECONDS
-        if long or call.actor.needs_care(self._store.generation) or not self._flush_plainly(call):
+        needs_care = call.actor.needs_care(self._store.generation)
+        if needs_care or self._average_seconds > LONG_COMMIT_SECONDS or not self._flush_plainly(call):
             self._queue.appendleft(call)
-            self._flush_queue()
+            self._flush_queue(presumes_new=not needs_care)
 
     def _flush_plainly(self, call: Call) -> bool:
-        """Decide, write and answer ``call``, as straight as it goes.
-
-        An input that nobody in memory knows is presumed to be new, for the write looks into the store anyway. False
-        where the store refused it: nothing was changed, and the call is to be decided by what the store says.
-        """
+        """Decide, write and answer ``call``, as straight as it goes; False where it has to look first."""
         actor, view = call.actor, StoreView(self._store)
         member = Member(actor)
-        turn = Turn(actor, member, view, presumes_new=True)
+        turn = Turn(actor, member, view, presumes_new=not call.looks_first)
         try:
             try:
                 actor.check_open()
@@ -227,8 +190,9 @@ class GroupCommitter:
             if not isinstance(result, Written):
                 if turn.has_presumed and isinstance(result, StoreError):
                     member.undo()
+                    call.looks_first = True
                     return False
-                self._take_back(member, result)
+                take_back(member, result)
                 call.future.set_exception(result)
                 return True
         actor.publish([delta for delta, _ in member.deltas])
@@ -245,14 +209,14 @@ class GroupCommitter:
             applied, started = None, perf_counter()
             (result,) = write()
         except Exception as error:
-            raise _as_store_error(error, applied=applied) from error
+            raise as_store_error(error, applied=applied) from error
         taken = perf_counter() - started
         self._held_seconds += taken
         self._average_seconds += (taken - self._average_seconds) * _NEWEST_SHARE
         return result
 
-    def _flush_queue(self) -> None:
-        group, view = Group(), StoreView(self._store)
+    def _flush_queue(self, *, presumes_new: bool = False) -> None:
+        group, view = Group(presumes_new=presumes_new), StoreView(self._store)
         self._decide_all(group, view)
         self._write_group(group, view)
 
@@ -263,7 +227,7 @@ class GroupCommitter:
             items = [each.commit() if isinstance(each, Member) else each.claim for each in writing]
             write = self._store.prepare(items) if items else list
         except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
-            self._settle_failure(group, writing, _as_store_error(error, applied=False))
+            self._settle_failure(group, writing, as_store_error(error, applied=False))
             return
         if items and self._average_seconds > LONG_COMMIT_SECONDS and self._start_thread(group, writing, write):
             return
@@ -294,7 +258,7 @@ class GroupCommitter:
         """Decide or refuse ``call``; False where it has to wait, because care was taken that it needs in the store."""
         actor = call.actor
         member = group.members.get(actor.runtime_id) or Member(actor)
-        turn = Turn(actor, member, view)
+        turn = Turn(actor, member, view, presumes_new=group.presumes_new and not call.looks_first)
         try:
             actor.check_open()
             if not member.deltas and actor.needs_care(self._store.generation):
@@ -330,7 +294,7 @@ class GroupCommitter:
         try:
             results = write()
         except Exception as error:  # noqa: BLE001 - a failure of its own kind says nothing of the commit
-            self._settle_failure(group, writing, _as_store_error(error, applied=None))
+            self._settle_failure(group, writing, as_store_error(error, applied=None))
         else:
             if writing:
                 self._average_seconds += (perf_counter() - started - self._average_seconds) * _NEWEST_SHARE
@@ -370,7 +334,7 @@ class GroupCommitter:
         try:
             results = done.result()
         except Exception as error:  # noqa: BLE001 - as in _write_here
-            self._settle_failure(group, writing, _as_store_error(error, applied=None))
+            self._settle_failure(group, writing, as_store_error(error, applied=None))
         else:
             self._settle(group, writing, results)
         finally:
@@ -379,27 +343,26 @@ class GroupCommitter:
     # -- after the write -------------------------------------------------------------------------------------------
 
     def _settle(self, group: Group, writing: Sequence[Member | Opening], results: Sequence[WriteResult]) -> None:
+        if group.presumes_new and results and isinstance(results[0], StoreError) and group.has_presumed:
+            self._look_first(group)
+            return
         failed: dict[str, HoldstateError] = {}
         for item, result in zip(writing, results, strict=True):
             if isinstance(item, Opening):
-                _answer(item.future, result.commit if isinstance(result, Written) else result)
+                answer_to(item.future, result.commit if isinstance(result, Written) else result)
             elif not isinstance(result, Written):
-                self._take_back(item, result)
+                take_back(item, result)
                 failed[item.actor.runtime_id] = result
-        self._publish(group, failed)
+        publish(group, failed)
         self._answer_all(group, failed)
 
-    @staticmethod
-    def _publish(group: Group, failed: Collection[str]) -> None:
-        for runtime_id, member in group.members.items():
-            if runtime_id not in failed:
-                member.actor.publish([delta for delta, _ in member.deltas])
-
-    @staticmethod
-    def _take_back(member: Member, error: HoldstateError) -> None:
-        member.undo()
-        if isinstance(error, Fenced):
-            member.actor.fence(error)
+    def _look_first(self, group: Group) -> None:
+        """The store refused what was presumed of it: the one call of ``group`` is next in line."""
+        for member in group.members.values():
+            member.undo()
+        for decided in group.decided:
+            decided.call.looks_first = True
+            self._queue.appendleft(decided.call)
 
     def _answer_all(self, group: Group, failed: dict[str, HoldstateError]) -> None:
         for decided in group.decided:
@@ -407,19 +370,19 @@ class GroupCommitter:
             error = failed.get(call.actor.runtime_id) if failed else None
             if error is None and (turn.after_commit or turn.when_abandoned is not None):
                 self._take_effect(decided)
-            _answer(call.future, decided.outcome if error is None else error)
+            answer_to(call.future, decided.outcome if error is None else error)
         for call in group.postponed:
             error = failed.get(call.actor.runtime_id)
             if error is not None:
-                _answer(call.future, error)
-            elif not _is_gone(call.future):
+                answer_to(call.future, error)
+            elif not is_gone(call.future):
                 self._queue.appendleft(call)
 
     def _take_effect(self, decided: Decided) -> None:
         """Let what the call meant to do after its commit happen, unless its caller is gone: then a run it began goes
         back.
         """
-        abandoned = decided.turn.when_abandoned if _is_gone(decided.call.future) else None
+        abandoned = decided.turn.when_abandoned if is_gone(decided.call.future) else None
         if abandoned is not None:
             self.submit_quietly(decided.call.actor, abandoned)
             return
@@ -432,65 +395,14 @@ class GroupCommitter:
         writing_members = [item for item in writing if isinstance(item, Member)]
         for item in writing:
             if isinstance(item, Opening):
-                _answer(item.future, error)
+                answer_to(item.future, error)
         for member in writing_members:
-            verdict = error if error.applied is False else self._read_back(member, error)
+            verdict = error if error.applied is False else read_back(self._store, member, error)
             if verdict is not None:
                 failed[member.actor.runtime_id] = verdict
                 member.undo()
-        self._publish(group, failed)
+        publish(group, failed)
         self._answer_all(group, failed)
-
-    def _read_back(self, member: Member, error: StoreError) -> HoldstateError | None:
-        """None when the commit landed; else what its callers are told. Unreadable: the runtime is in doubt (C35)."""
-        actor = member.actor
-        wanted = actor.image.runtime.revision
-        try:
-            with self._store.reading() as reader:
-                stored = reader.load_record(actor.runtime_id)
-        except Exception:  # noqa: BLE001 - whatever keeps it from being read back
-            cause = error.known_to_be(applied=None)
-            actor.doubt = Doubt(cause, [delta for delta, _ in member.deltas], wanted, actor.opened_run)
-            return cause
-        return self._verdict(actor, stored, wanted, error)
-
-    @staticmethod
-    def _verdict(actor: Actor, stored: RuntimeRecord | None, wanted: int, error: StoreError) -> HoldstateError | None:
-        try:
-            actor.check_epoch(stored)
-        except Fenced as fenced:
-            return fenced
-        if stored is not None and stored.revision == wanted:
-            return None
-        return error.known_to_be(applied=False)
-
-
-def is_idle(loop: asyncio.AbstractEventLoop | None) -> bool:
-    """Whether nothing but the running callback is ready; False where the loop does not tell."""
-    # The stock loop's own queue, which asyncio does not give out; another loop may have none.
-    ready: Collection[object] | None = getattr(loop, "_ready", None)
-    return ready is not None and not ready
-
-
-def _is_gone(future: asyncio.Future[object]) -> bool:
-    """Whether nobody waits for ``future`` any more."""
-    return future.cancelled() or future.get_loop().is_closed()
-
-
-def _answer(future: asyncio.Future[object], answer: object) -> None:
-    """Give ``answer`` to a caller who is still there."""
-    if future.done() or future.get_loop().is_closed():
-        return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
-
-
-def _as_store_error(error: Exception, *, applied: bool | None) -> StoreError:
-    if isinstance(error, StoreError):
-        return error
-    return StoreError(f"the store failed with {type(error).__name__}: {error}", applied=applied, cause=error)
 
 
 _committers: WeakValueDictionary[int, GroupCommitter] = WeakValueDictionary()

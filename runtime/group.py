@@ -22,6 +22,8 @@ class Call:
     future: asyncio.Future[object]
     alone: bool = False
     """Needs the store as it is: nothing of the same runtime may be decided earlier in its group."""
+    looks_first: bool = False
+    """The store refused what was presumed of it."""
 
 
 @define(eq=False)
@@ -43,13 +45,18 @@ class Decided:
 
 @final
 class Group:
-    """What one flush gathered: at most one member per runtime."""
+    """What one flush gathered: at most one member per runtime. ``presumes_new``: it has one call, see ``Turn``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, presumes_new: bool = False) -> None:
+        self.presumes_new = presumes_new
         self.members: dict[str, Member] = {}
         self.openings: dict[str, Opening] = {}
         self.decided: list[Decided] = []
         self.postponed: list[Call] = []
+
+    @property
+    def has_presumed(self) -> bool:
+        return any(each.turn.has_presumed for each in self.decided)
 
     def writing(self) -> list[Member | Opening]:
         """The members that write."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from ..runtime import calls, opening, recovery, turn
+from ..runtime import calls, flush, opening, recovery, settling, turn
 from ..runtime.actor import Actor
 from ..runtime.errors import StoreError
 from ..runtime.flush import GroupCommitter
@@ -67,7 +67,7 @@ def _never_gives_back(committer: GroupCommitter, decided: Any) -> None:
     _take_effect(committer, decided)
 
 
-def _not_landed(_: GroupCommitter, member: Member, error: StoreError) -> StoreError:
+def _not_landed(_: object, member: Member, error: StoreError) -> StoreError:
     return StoreError(error.problem, applied=False)
 
 
@@ -233,11 +233,11 @@ _STEPS: Final[dict[str, tuple[Change, ...]]] = {
     "flush: the last call is decided first": ((GroupCommitter, "_decide_all", _last_comes_first),),
     "flush: what is to happen after the commit does not": ((GroupCommitter, "_take_effect", staticmethod(nothing)),),
     "flush: a run whose caller is gone is kept": ((GroupCommitter, "_take_effect", _never_gives_back),),
-    "flush: an unknown result counts as not landed": ((GroupCommitter, "_read_back", _not_landed),),
-    "flush: an unknown result counts as landed": ((GroupCommitter, "_read_back", constantly(None)),),
-    "flush: any revision counts as landed": ((GroupCommitter, "_verdict", staticmethod(constantly(None))),),
-    "flush: a refused member is not taken back": ((GroupCommitter, "_take_back", staticmethod(nothing)),),
-    "flush: a fenced driver goes on": ((GroupCommitter, "_take_back", staticmethod(_fenced_off_but_open)),),
+    "flush: an unknown result counts as not landed": ((flush, "read_back", _not_landed),),
+    "flush: an unknown result counts as landed": ((flush, "read_back", constantly(None)),),
+    "flush: any revision counts as landed": ((settling, "verdict", constantly(None)),),
+    "flush: a refused member is not taken back": ((flush, "take_back", nothing),),
+    "flush: a fenced driver goes on": ((flush, "take_back", _fenced_off_but_open),),
     "flush: a thread's commit answers the first call alone": ((GroupCommitter, "_finish", _thread_forgets),),
     "flush: alone, published before the write": ((GroupCommitter, "_write_one", _published_early_alone),),
     "flush: alone, a refusal counts as done": ((GroupCommitter, "_write_one", _refusal_is_done),),

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from holdstate.runtime import flush
+from holdstate.runtime.answers import is_idle
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.errors import StoreError
-from holdstate.runtime.flush import MOST_IN_A_ROW, committer_of, is_idle
+from holdstate.runtime.flush import MOST_IN_A_ROW, committer_of
 from holdstate.runtime.inputs import PromptInput
 from holdstate.runtime.outcomes import Accepted
 from holdstate.runtime.turn import Turn
