@@ -259,13 +259,13 @@ class _Drawing:
             node.box = evolve(node.box, x=node.box.x + shift)
             if node.name in label:
                 wire, middle = label[node.name], node.box.middle
-                self.lines.append(Line(((middle, frame.bottom), (middle, y)), wire.kind, "", node.name))
+                self.lines.append(Line(((middle, frame.bottom), (middle, y)), wire, ""))
                 self._label(wire, middle + SPACE, y - SPACE - 4)
             if node.name in step:
                 wire, before = step[node.name], plan.node[step[node.name].sources[0]].box
                 middle = y + height // 2
                 points = ((before.right, middle), (node.box.x, middle))
-                self.lines.append(Line(points, wire.kind, wire.sources[0], node.name))
+                self.lines.append(Line(points, wire, wire.sources[0]))
                 self._label(wire, before.right + (node.box.x - before.right - wire.label_width) // 2, middle - 5)
         return reach + shift, y + height
 
@@ -284,7 +284,7 @@ class _Drawing:
             assert frame is not None, "it is there where a wire leaves it"
             node = plan.node[wire.target]
             y = node.port(node.left, wire, ends=True)
-            self.lines.append(Line(((frame.right, y), (x, y)), wire.kind, "", wire.target))
+            self.lines.append(Line(((frame.right, y), (x, y)), wire, ""))
             self._entry(wire, x, y, is_left=True)
         far = lanes([self._rail(wire, _right) for wire in beside])
         reach = x + width + max(_room(beside), self._overhang(width, plan.rank))
@@ -315,7 +315,7 @@ class _Drawing:
             edge = target.box.x if side is _left else target.box.right
             for source, height in zip(wire.sources, self._sources(wire, side), strict=True):
                 points = ((edge, height), (x, height), (x, y), (edge, y))
-                self.lines.append(Line(points, wire.kind, source, wire.target))
+                self.lines.append(Line(points, wire, source))
             self._entry(wire, edge, y, is_left=side is _left)
 
     def _across(self, wires: Sequence[Wire], lane: Sequence[int], start: int) -> None:
@@ -328,9 +328,7 @@ class _Drawing:
                 node = self.plan.node[source]
                 height = node.port(node.right if goes_right else node.left, wire, ends=False)
                 begin = node.box.right if goes_right else node.box.x
-                self.lines.append(
-                    Line(((begin, height), (x, height), (x, y), (edge, y)), wire.kind, source, wire.target)
-                )
+                self.lines.append(Line(((begin, height), (x, height), (x, y), (edge, y)), wire, source))
             self._entry(wire, edge, y, is_left=goes_right)
 
     def _straight(self) -> None:
@@ -340,7 +338,7 @@ class _Drawing:
                 continue
             upper, lower = plan.node[wire.sources[0]].box, plan.node[wire.target].box
             line = ((upper.middle, upper.bottom), (upper.middle, lower.y))
-            self.lines.append(Line(line, wire.kind, wire.sources[0], wire.target))
+            self.lines.append(Line(line, wire, wire.sources[0]))
             room = lower.y - upper.bottom - 8
             self._label(wire, upper.middle + SPACE, upper.bottom + (room + wire.label_height) // 2 - 2)
 
@@ -351,7 +349,7 @@ class _Drawing:
     def _label(self, wire: Wire, x: int, y: int, *, ends: bool = False) -> None:
         """The lines of a label, the last one on the baseline ``y``; they begin at ``x``, or end there."""
         for number, (kind, text) in enumerate(reversed(wire.label)):
-            self.words.append(Word(x, y - number * LABEL.line, text, kind, ends))
+            self.words.append(Word(x, y - number * LABEL.line, text, kind, ends, wire))
 
     def _overhang(self, width: int, column: Mapping[str, int]) -> int:
         """How far the labels of straight lines reach beyond their boxes."""

@@ -47,13 +47,14 @@ class Box:
 @final
 @frozen
 class Word:
-    """One line of text on its baseline, which begins at ``x``, or ends there."""
+    """One line of the label of ``wire`` on its baseline, which begins at ``x``, or ends there."""
 
     x: int
     y: int
     text: str
     kind: ArrowKind
     ends: bool
+    wire: Wire
 
     @property
     def box(self) -> Box:
@@ -64,12 +65,19 @@ class Word:
 @final
 @frozen
 class Line:
-    """One branch of a wire, by its corners; it ends at its target."""
+    """One branch of ``wire``, by its corners; no ``source`` is the frame. It ends at its target."""
 
     points: tuple[Point, ...]
-    kind: ArrowKind
+    wire: Wire
     source: str
-    target: str
+
+    @property
+    def kind(self) -> ArrowKind:
+        return self.wire.kind
+
+    @property
+    def target(self) -> str:
+        return self.wire.target
 
 
 @final

@@ -30,13 +30,14 @@ class Way(StrEnum):
 @final
 @frozen
 class Wire:
-    """One line with all its branches; ``label`` has its lines, each with the kind of its events."""
+    """One line with all its branches; ``label`` has its lines, each with the kind of its ``events``."""
 
     way: Way
     sources: tuple[str, ...]
     target: str
     kind: ArrowKind
     label: tuple[tuple[ArrowKind, str], ...]
+    events: tuple[str, ...]
 
     @property
     def label_width(self) -> int:
@@ -52,15 +53,17 @@ def wires_of(parts: Parts, *, numbered: bool) -> tuple[Wire, ...]:
     place = {state: number for number, state in enumerate(parts.live)}
     ended = {state: number for number, state in enumerate(second_column(parts))}
     found: dict[tuple[Way, tuple[str, ...], str, ArrowKind], list[tuple[ArrowKind, str]]] = {}
+    events: dict[tuple[Way, tuple[str, ...], str, ArrowKind], dict[str, None]] = {}
     for arrow in parts.arrows:
         for way, sources in _ways(arrow, place, ended):
             words = [(arrow.kind, told(event, rows, numbered=numbered)) for event, rows in arrow.events_from(sources)]
             # A straight line is shared by all that goes this way; its words keep their kinds.
             kind = ArrowKind.STEP if way is Way.DOWN else arrow.kind
             found.setdefault((way, sources, arrow.target, kind), []).extend(words)
+            events.setdefault((way, sources, arrow.target, kind), {}).update(dict.fromkeys(arrow.events))
     return tuple(
-        Wire(way, sources, target, words[0][0] if len({each for each, _ in words}) == 1 else kind, _lines(words))
-        for (way, sources, target, kind), words in found.items()
+        Wire(*key[:3], words[0][0] if len({each for each, _ in words}) == 1 else key[3], _lines(words), (*events[key],))
+        for key, words in found.items()
     )
 
 

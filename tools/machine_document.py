@@ -27,6 +27,7 @@ from ..spec.expressions import (
     Value,
 )
 from ..spec.machine import Field, Machine, Param, Transition
+from ..spec.vocabulary import RowGroup
 
 VERSION: Final = 1
 
@@ -160,7 +161,7 @@ class SetPart(_Part, frozen=True, forbid_unknown_fields=True):
 
 @final
 class RowPart(_Part, frozen=True, forbid_unknown_fields=True):
-    """A row. ``text`` is what ``guard`` says to a person."""
+    """A row. ``text`` is what ``guard`` says to a person; ``group`` is left out in documents of before it was there."""
 
     event: str
     source: tuple[str, ...]
@@ -170,6 +171,7 @@ class RowPart(_Part, frozen=True, forbid_unknown_fields=True):
     sets: tuple[SetPart, ...]
     emits: tuple[str, ...]
     doc: str
+    group: RowGroup = RowGroup.STEP
 
 
 @final
@@ -258,6 +260,7 @@ def _row(row: Transition[Any, Any]) -> RowPart:
         sets=tuple(SetPart(name, node_of(value), value.text()) for name, value in row.sets),
         emits=tuple(map(str, row.emits)),
         doc=row.doc,
+        group=row.group,
     )
 
 
