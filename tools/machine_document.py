@@ -240,10 +240,16 @@ def json_schema() -> str:
     return msgspec.json.format(msgspec.json.encode(head | schema), indent=2).decode() + "\n"
 
 
-def _enums(machine: Machine[Any, Any]) -> tuple[EnumPart, ...]:
+def enums_of(machine: Machine[Any, Any]) -> dict[str, type[Enum]]:
+    """The enumerations of fields and parameters, by their names in order."""
     declared: list[Field | Param] = [*machine.fields, *(each for params in machine.events.values() for each in params)]
     used = {each.type.__name__: each.type for each in declared if issubclass(each.type, Enum)}
-    return tuple(EnumPart(name, tuple(member_name(each) for each in used[name])) for name in sorted(used))
+    return {name: used[name] for name in sorted(used)}
+
+
+def _enums(machine: Machine[Any, Any]) -> tuple[EnumPart, ...]:
+    used = enums_of(machine)
+    return tuple(EnumPart(name, tuple(member_name(each) for each in members)) for name, members in used.items())
 
 
 def _field(declared: Field) -> FieldPart:
