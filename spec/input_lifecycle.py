@@ -14,9 +14,9 @@ from uuid import UUID
 
 from .expressions import Expression, Value, field, param
 from .machine import Field, Machine, Param, Transition
-from .vocabulary import AbandonReason, EventCode, InputEvent, InputState, OutcomeKind
+from .vocabulary import AbandonReason, EventCode, InputEvent, InputState, OutcomeKind, RowGroup
 
-_S, _E, _O, _A, _C = InputState, InputEvent, OutcomeKind, AbandonReason, EventCode
+_S, _E, _O, _A, _C, _G = InputState, InputEvent, OutcomeKind, AbandonReason, EventCode, RowGroup
 
 _RUN, _SEQUENCE = Param("run_id", UUID), Param("sequence", int)
 _CAP, _ERROR = Param("max_attempts", int), Param("error", str, optional=True)
@@ -66,16 +66,16 @@ _ROWS = (
                emits=(_C.INPUT_COALESCED,), doc="a newer input takes it in"),
     Transition(_E.ABANDON,           (_S.ACCEPTED, _S.QUEUED, _S.STAGED, _S.APPLIED), _S.ABANDONED,
                sets=_abandoned(param("reason")),
-               emits=(_C.INPUT_ABANDONED,), doc="somebody gave it up"),
+               emits=(_C.INPUT_ABANDONED,), group=_G.GIVING_UP, doc="somebody gave it up"),
     Transition(_E.RECOVER_QUEUE,     _S.ACCEPTED,                    _S.QUEUED,          guard=~_listed,
                sets={"last_boundary_sequence": None},
-               emits=(_C.INPUT_RECOVERED,), doc="admitted, never queued"),
+               emits=(_C.INPUT_RECOVERED,), group=_G.RECOVERY, doc="admitted, never queued"),
     Transition(_E.RECOVER_QUEUE,     (_S.STAGED, _S.APPLIED, _S.APPLIED_PENDING_CONSUMPTION), _S.QUEUED, guard=~_listed,
                sets={"last_boundary_sequence": None, "failure_count": _one_more},
-               emits=(_C.INPUT_RECOVERED,), doc="its run left no boundary"),
+               emits=(_C.INPUT_RECOVERED,), group=_G.RECOVERY, doc="its run left no boundary"),
     Transition(_E.RECOVER_CONSUME,   (_S.APPLIED, _S.APPLIED_PENDING_CONSUMPTION), _S.CONSUMED, guard=_listed,
                sets={"terminal_outcome": _O.CONSUMED},
-               emits=(_C.INPUT_RECOVERED, _C.INPUT_CONSUMED), doc="its boundary is stored"),
+               emits=(_C.INPUT_RECOVERED, _C.INPUT_CONSUMED), group=_G.RECOVERY, doc="its boundary is stored"),
 )
 # fmt: on
 

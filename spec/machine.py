@@ -22,6 +22,7 @@ from .expression_types import type_of
 from .expressions import TRUE, Expression, ExpressionError, Value, const, is_name
 from .lint import Finding, lint_machine
 from .table import TransitionTable, compile_machine
+from .vocabulary import RowGroup
 
 if TYPE_CHECKING:
     from statemachine import StateChart
@@ -71,6 +72,7 @@ class Transition(Generic[S, E]):
     """One row: ``event`` takes each state of ``source`` to ``target`` where ``guard`` holds.
 
     ``sets`` maps a field to its new value, worked out from the fields before the step; ``emits`` names the effects.
+    ``group`` says what the row is there for, to whoever draws it; nothing that runs looks at it.
     """
 
     event: E
@@ -80,6 +82,7 @@ class Transition(Generic[S, E]):
     sets: tuple[tuple[str, Expression], ...] = attrs.field(factory=dict, converter=_assignments, kw_only=True)
     emits: tuple[str, ...] = attrs.field(default=(), converter=_strings, kw_only=True)
     doc: str = attrs.field(default="", kw_only=True)
+    group: RowGroup = attrs.field(default=RowGroup.STEP, kw_only=True)
 
 
 def _fields(fields: Iterable[Field]) -> tuple[Field, ...]:
@@ -256,6 +259,8 @@ def _check_row(machine: Machine[S, E], number: int, row: Transition[S, E]) -> No
     where = f"machine {machine.name!r}, {machine.place(number)}"
     if not row.source or len(set(row.source)) < len(row.source):
         raise SpecError(where, "name each source state once, and at least one")
+    if not isinstance(row.group, RowGroup):
+        raise SpecError(where, f"the group is {row.group!r}, not one of {', '.join(map(str, RowGroup))}; use RowGroup")
     if machine.effects is not None:
         for effect in row.emits:
             if effect not in machine.effects:

@@ -15,9 +15,9 @@ from uuid import UUID
 
 from .expressions import field, param
 from .machine import Field, Machine, Param, Transition
-from .vocabulary import EventCode, RuntimeEvent, RuntimeState
+from .vocabulary import EventCode, RowGroup, RuntimeEvent, RuntimeState
 
-_S, _E, _C = RuntimeState, RuntimeEvent, EventCode
+_S, _E, _C, _G = RuntimeState, RuntimeEvent, EventCode, RowGroup
 _RUN, _HANDED_OUT = Param("run_id", UUID), Param("handed_out", bool)
 
 _changed = (_C.RUNTIME_STATE_CHANGED,)
@@ -66,22 +66,23 @@ _ROWS = (
     Transition(_E.RESET,      (_S.INITIALIZING, _S.IDLE, _S.ATTACHED, _S.RECOVERING, _S.RETIRED), _S.IDLE,
                guard=_no_run, sets={"pre_run_state": None}, emits=_changed, doc="start over"),
     Transition(_E.STOP,       _live,                           _S.STOPPED,    sets=_cleared, emits=_changed,
-               doc="the end"),
+               group=_G.GIVING_UP, doc="the end"),
     Transition(_E.DESTROY,    (*_live, _S.STOPPED),            _S.DESTROYED,  sets=_cleared, emits=_changed,
-               doc="the end, for good"),
+               group=_G.GIVING_UP, doc="the end, for good"),
     Transition(_E.RECOVER,    (_S.IDLE, _S.ATTACHED),          _S.RECOVERING, guard=_none_in_hand,
-               sets={"pre_run_state": _S.IDLE}, doc="settle what a crash left"),
+               sets={"pre_run_state": _S.IDLE}, group=_G.RECOVERY, doc="settle what a crash left"),
     Transition(_E.RECOVER,    _S.RUNNING,                      _S.RECOVERING,
                guard=_none_in_hand & field("pre_run_state").ne(_S.RETIRED),
-               sets={"pre_run_state": _S.IDLE}, doc="its run is gone"),
+               sets={"pre_run_state": _S.IDLE}, group=_G.RECOVERY, doc="its run is gone"),
     Transition(_E.RECOVER,    _S.RUNNING,                      _S.RECOVERING,
-               guard=_none_in_hand & _returns_to(_S.RETIRED), doc="its run is gone; it began in retired"),
+               guard=_none_in_hand & _returns_to(_S.RETIRED), group=_G.RECOVERY,
+               doc="its run is gone; it began in retired"),
     Transition(_E.RECOVER,    _S.RETIRED,                      _S.RECOVERING, guard=_none_in_hand,
-               sets={"pre_run_state": _S.RETIRED}, doc="stays retired"),
+               sets={"pre_run_state": _S.RETIRED}, group=_G.RECOVERY, doc="stays retired"),
     Transition(_E.RECOVERED,  _S.RECOVERING,                   _S.RETIRED,    guard=_returns_to(_S.RETIRED),
-               sets=_cleared, emits=_changed, doc="retired it was"),
+               sets=_cleared, emits=_changed, group=_G.RECOVERY, doc="retired it was"),
     Transition(_E.RECOVERED,  _S.RECOVERING,                   _S.IDLE,       guard=~_returns_to(_S.RETIRED),
-               sets=_cleared, emits=_changed, doc="ready"),
+               sets=_cleared, emits=_changed, group=_G.RECOVERY, doc="ready"),
     Transition(_E.RECYCLE,    (_S.IDLE, _S.ATTACHED, _S.RETIRED), _S.RECOVERING, guard=_no_run,
                doc="back into service"),
     Transition(_E.RECYCLED,   _S.RECOVERING,                   _S.IDLE,       sets=_cleared, emits=_changed,

@@ -9,6 +9,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import final
 
+# -- the table language --------------------------------------------------------------------------------------------
+
+
+@final
+class RowGroup(StrEnum):
+    """What a row of a machine is there for. Pictures tell the groups apart; nothing that runs does."""
+
+    STEP = "step"
+    RECOVERY = "recovery"
+    GIVING_UP = "giving up"
+
+
 # -- machine 1: the life of an input -------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ from ..runtime.store import InputFilter
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import InputState
 from ..stores.lmdb_store import LmdbStore
-from .output import ExitCode, note, sentence_of, write_result, write_table
+from .output import ExitCode, call_alone, note, write_result, write_table
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
 RUNTIME_FIELD: Final = "payload.repository.full_name"
@@ -245,17 +245,7 @@ def _begun(scene: Scene) -> int:
 
 def main() -> None:
     """Exit code 0 when every promise held."""
-    try:
-        code = demo.main(standalone_mode=False)
-    except click.ClickException as error:
-        note(f"error: {error.format_message()}")
-        code = ExitCode.USAGE
-    except click.Abort:
-        code = ExitCode.INTERRUPTED
-    except (HoldstateError, OSError) as error:
-        note(f"error: {sentence_of(error)}")
-        code = ExitCode.FINDING
-    sys.exit(int(code or 0))
+    sys.exit(call_alone(demo, ExitCode.FINDING))
 
 
 if __name__ == "__main__":

@@ -346,7 +346,7 @@ class _Drawing:
 
     def _line(self, wire: Wire, points: tuple[Point, ...], source: str = "") -> None:
         """One branch of a wire; it begins at the frame where it has no source."""
-        self.lines.append(Line(points, wire.kind, source, wire.target, source in wire.unreached))
+        self.lines.append(Line(points, wire, source, source in wire.unreached))
 
     def _entry(self, wire: Wire, x: int, y: int, *, is_left: bool) -> None:
         """The label of a wire that ends at a side of a box, above it."""
@@ -355,7 +355,7 @@ class _Drawing:
     def _label(self, wire: Wire, x: int, y: int, *, ends: bool = False) -> None:
         """The lines of a label, the last one on the baseline ``y``; they begin at ``x``, or end there."""
         for number, told in enumerate(reversed(wire.label)):
-            self.words.append(Word(x, y - number * LABEL.line, told.text, told.kind, ends, told.is_unreached))
+            self.words.append(Word(x, y - number * LABEL.line, told.text, told.kind, ends, wire, told.is_unreached))
 
     def _overhang(self, width: int, column: Mapping[str, int]) -> int:
         """How far the labels of straight lines reach beyond their boxes."""

@@ -20,6 +20,7 @@ svg { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; margin-top: .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
 td { font-family: inherit; }
+@media (max-width: 700px) { .scroll td:not(:first-child) { min-width: 8rem; } }
 code { overflow-wrap: normal; }
 """
 _WORD_END: Final = re.compile(r"(?<=\w[_.])(?=\w)")

@@ -14,12 +14,10 @@ from attrs import frozen
 
 from ..spec.expressions import TRUE
 from ..spec.machine import Machine, Transition
+from ..spec.vocabulary import RowGroup
 
 MANY: Final = 3
-"""From so many states on, an event that ends them counts as giving up."""
-
-RECOVERS: Final = "recover"
-"""Events whose names begin so are recovery."""
+"""From so many states on, an event that ends them counts as giving up, whatever its rows say."""
 
 Edge: TypeAlias = tuple[str, int]
 """A row by its number, counted from 0, taken from one of its source states."""
@@ -27,7 +25,7 @@ Edge: TypeAlias = tuple[str, int]
 
 @final
 class ArrowKind(StrEnum):
-    """How an arrow is drawn."""
+    """How an arrow is drawn: as the group of its rows."""
 
     STEP = "step"
     RECOVERY = "recovery"
@@ -92,24 +90,29 @@ def parts_of(machine: Machine[Any, Any]) -> Parts:
     """What a picture of ``machine`` shows."""
     live = _by_distance(machine)
     terminal = tuple(str(state) for state in machine.states if state in machine.terminal)
-    leads: dict[tuple[str, str], dict[str, list[int]]] = {}
+    leads: dict[tuple[str, str, RowGroup], dict[str, list[int]]] = {}
     for number, row in enumerate(machine.transitions):
-        sources = leads.setdefault((str(row.event), str(row.target)), {})
+        sources = leads.setdefault((str(row.event), str(row.target), row.group), {})
         for source in row.source:
             sources.setdefault(str(source), []).append(number)
     arrows: list[Arrow] = []
     loops: list[Loop] = []
-    for (event, target), sources in leads.items():
+    for (event, target, group), sources in leads.items():
         if target in sources:
             loops.append(Loop(target, event, tuple(sources.pop(target))))
-        arrows += _arrows(event, target, sources, live, terminal)
+        arrows += _arrows(event, target, sources, live, terminal, kind=ArrowKind(group))
     return Parts(machine.doc or machine.name, str(machine.initial), live, terminal, merged(arrows), tuple(loops))
 
 
 def _arrows(
-    event: str, target: str, sources: Mapping[str, list[int]], live: tuple[str, ...], terminal: tuple[str, ...]
+    event: str,
+    target: str,
+    sources: Mapping[str, list[int]],
+    live: tuple[str, ...],
+    terminal: tuple[str, ...],
+    *,
+    kind: ArrowKind,
 ) -> list[Arrow]:
-    kind = ArrowKind.RECOVERY if event.startswith(RECOVERS) else ArrowKind.STEP
     if target in terminal and len(sources) >= MANY:
         kind = ArrowKind.GIVING_UP
     is_common = kind is ArrowKind.GIVING_UP and set(live) <= set(sources)

@@ -47,13 +47,14 @@ class Box:
 @final
 @frozen
 class Word:
-    """One line of text on its baseline, which begins at ``x``, or ends there."""
+    """One line of the label of ``wire`` on its baseline, which begins at ``x``, or ends there."""
 
     x: int
     y: int
     text: str
     kind: ArrowKind
     ends: bool
+    wire: Wire
     is_unreached: bool = False
 
     @property
@@ -65,13 +66,22 @@ class Word:
 @final
 @frozen
 class Line:
-    """One branch of a wire, by its corners; it ends at its target. One that is not reached is dashed."""
+    """One branch of ``wire``, by its corners; no ``source`` is the frame. It ends at its target, and is dashed where it
+    is not reached.
+    """
 
     points: tuple[Point, ...]
-    kind: ArrowKind
+    wire: Wire
     source: str
-    target: str
     is_unreached: bool = False
+
+    @property
+    def kind(self) -> ArrowKind:
+        return self.wire.kind
+
+    @property
+    def target(self) -> str:
+        return self.wire.target
 
 
 @final

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from .diagram_overlay import UNREACHED
 from .diagram_parts import ArrowKind, Parts
 from .diagram_shapes import MARGIN, Box, Layout, Line, Node, Point, Word
 from .diagram_text import FAMILY, LABEL, NAME, SMALL, paragraph
+from .diagram_wires import Wire
 
 _RADIUS: Final = 7
 _CLASS: Final = {ArrowKind.STEP: "step", ArrowKind.RECOVERY: "recovery", ArrowKind.GIVING_UP: "giving"}
@@ -62,7 +63,10 @@ text {{ fill: #e6edf3; }}
 
 
 def svg_of(parts: Parts, layout: Layout, notes: Sequence[str] = ()) -> str:
-    """The whole file, with what its colours mean. ``notes`` are paragraphs below the picture."""
+    """The whole file, with what its colours mean. ``notes`` are paragraphs below the picture.
+
+    What belongs to a state or an event says so (``data-state``, ``data-events``), for a page that brings it to life.
+    """
     most = max(layout.width, _NOTES if notes else 0) - 2 * MARGIN
     told = [line for note in notes for line in paragraph(note, most * 100 // SMALL.width("x" * 100))]
     legend, width = _legend(layout, layout.height + SMALL.size - SMALL.line // 2)
@@ -116,13 +120,21 @@ def page(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
 def _word(word: Word) -> str:
     anchor = ' text-anchor="end"' if word.ends else ""
     kind = f"{_CLASS[word.kind]}{' unreached' if word.is_unreached else ''}"
-    return f'<text class="label {kind}" x="{word.x}" y="{word.y}"{anchor}>{escape(word.text)}</text>'
+    ends = _ends(word.wire, word.wire.sources)
+    return f'<text class="label {kind}"{ends} x="{word.x}" y="{word.y}"{anchor}>{escape(word.text)}</text>'
 
 
 def _wire(line: Line) -> str:
     """Those that are not reached are drawn first, so that what they share with others is not dashed."""
     kind = f"{_CLASS[line.kind]}{' unreached' if line.is_unreached else ''}"
-    return f'<path class="wire {kind}" d="{_path(line.points, from_end=line.is_unreached)}"/>'
+    ends = _ends(line.wire, [line.source])
+    return f'<path class="wire {kind}"{ends} d="{_path(line.points, from_end=line.is_unreached)}"/>'
+
+
+def _ends(wire: Wire, sources: Sequence[str]) -> str:
+    """Where a line or a label belongs; names have line breaks between them, and no source is every live state."""
+    parts = {"from": "\n".join(sources), "to": wire.target, "events": "\n".join(wire.events)}
+    return "".join(f" data-{name}={quoteattr(value)}" for name, value in parts.items())
 
 
 def _rect(box: Box, kind: str, radius: int, inset: int = 0) -> str:
@@ -148,7 +160,7 @@ def _node(node: Node, parts: Parts) -> list[str]:
         for line in node.loops:
             drawn.append(f'<text class="small" x="{x}" y="{y - 2}" xml:space="preserve">{escape(line)}</text>')
             y += SMALL.line
-    return drawn
+    return [f"<g data-state={quoteattr(node.name)}>", *drawn, "</g>"]
 
 
 def _start(start: tuple[Point, Point]) -> list[str]:
@@ -162,11 +174,11 @@ def _start(start: tuple[Point, Point]) -> list[str]:
 
 def _heads(lines: Sequence[Line]) -> list[str]:
     """One arrowhead for each end; branches share it."""
-    heads = {(line.points[-2], line.points[-1], line.kind): None for line in lines}
-    return list(dict.fromkeys(_head(before, end, _CLASS[kind]) for before, end, kind in heads))
+    heads = {(line.points[-2], line.points[-1], line.wire): None for line in lines}
+    return [_head(before, end, _CLASS[wire.kind], _ends(wire, wire.sources)) for before, end, wire in heads]
 
 
-def _head(before: Point, end: Point, kind: str) -> str:
+def _head(before: Point, end: Point, kind: str, ends: str = "") -> str:
     (x, y), half = end, _HEAD // 2
     if before[0] == x:
         back = y - _HEAD if before[1] < y else y + _HEAD
@@ -174,7 +186,7 @@ def _head(before: Point, end: Point, kind: str) -> str:
     else:
         back = x - _HEAD if before[0] < x else x + _HEAD
         corners = f"{x},{y} {back},{y - half} {back},{y + half}"
-    return f'<polygon class="head {kind}" points="{corners}"/>'
+    return f'<polygon class="head {kind}"{ends} points="{corners}"/>'
 
 
 def _path(points: Sequence[Point], *, from_end: bool = False) -> str:

@@ -40,8 +40,8 @@ class Told(NamedTuple):
 @final
 @frozen
 class Wire:
-    """One line with all its branches; ``label`` has its lines. ``unreached`` are the sources from which it was never
-    taken, ``""`` where it begins at the frame.
+    """One line with all its branches; ``label`` has its lines, each of some of its ``events``. ``unreached`` are the
+    sources from which it was never taken, ``""`` where it begins at the frame.
     """
 
     way: Way
@@ -49,6 +49,7 @@ class Wire:
     target: str
     kind: ArrowKind
     label: tuple[Told, ...]
+    events: tuple[str, ...]
     unreached: frozenset[str] = frozenset()
 
     @property
@@ -65,12 +66,15 @@ def wires_of(parts: Parts, labels: Labels) -> tuple[Wire, ...]:
     place = {state: number for number, state in enumerate(parts.live)}
     ended = {state: number for number, state in enumerate(second_column(parts))}
     found: dict[tuple[Way, tuple[str, ...], str, ArrowKind], list[tuple[ArrowKind, str, tuple[Edge, ...]]]] = {}
+    names: dict[tuple[Way, tuple[str, ...], str, ArrowKind], dict[str, None]] = {}
     for arrow in parts.arrows:
         for way, sources in _ways(arrow, place, ended):
             # A straight line is shared by all that goes this way; its words keep their kinds.
             kind = ArrowKind.STEP if way is Way.DOWN else arrow.kind
             events = [(arrow.kind, event, edges) for event, edges in arrow.events_from(sources)]
-            found.setdefault((way, sources, arrow.target, kind), []).extend(events)
+            key = (way, sources, arrow.target, kind)
+            found.setdefault(key, []).extend(events)
+            names.setdefault(key, {}).update(dict.fromkeys(arrow.events))
     wires = []
     for (way, sources, target, kind), events in found.items():
         words = [Told(of, labels.told(event, edges), labels.is_unreached(edges)) for of, event, edges in events]
@@ -82,7 +86,15 @@ def wires_of(parts: Parts, labels: Labels) -> tuple[Wire, ...]:
             if labels.is_unreached(edge for edge in every if not source or edge[0] == source)
         )
         wires.append(
-            Wire(way, sources, target, words[0].kind if len(kinds) == 1 else kind, _lines(words), unreached),
+            Wire(
+                way,
+                sources,
+                target,
+                words[0].kind if len(kinds) == 1 else kind,
+                _lines(words),
+                (*names[way, sources, target, kind],),
+                unreached,
+            )
         )
     return tuple(wires)
 

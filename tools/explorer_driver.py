@@ -196,7 +196,7 @@ def _misfits(command: Command, before: View, refused: TransitionRefused) -> Iter
 class Decided:
     """What a call came to. ``commit`` None: nothing is written. What the driver has then: ``after`` where the commit
     lands (None: it is finished), ``alone`` where it lands and the caller is gone, ``undone`` where it does not land.
-    ``image`` shows what is in memory where it lands.
+    ``image`` shows what is in memory where it lands; ``refusal`` says why the call was refused, empty where it was not.
     """
 
     call: Call
@@ -207,6 +207,7 @@ class Decided:
     commit: Commit | None = None
     acknowledged: int | None = None
     problems: tuple[str, ...] = ()
+    refusal: str = ""
 
     def left(self, name: str) -> Memory | None:
         """What the driver has then, by the name of what became of the commit."""
@@ -261,7 +262,7 @@ class DriverSteps:
         actor = self._thaw(memory, reader.fresh_run)
         image, runtime, member, problems = actor.image, actor.image.runtime, Member(actor), list[str]()
         turn = WatchedTurn(Turn(actor, member, reader), problems)
-        careful, cared, outcome = actor.needs_care(GENERATION), False, cast("object", None)
+        careful, cared, outcome, refusal = actor.needs_care(GENERATION), False, cast("object", None), ""
         try:
             if careful:
                 actor.take_care(cast("Turn", turn), GENERATION)
@@ -277,16 +278,17 @@ class DriverSteps:
         except HoldstateError as error:
             turn.take_back()
             turn.when_abandoned = None
-            outcome = error
+            outcome, refusal = error, str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no refusal
             turn.take_back()
             problems.append(f"no_surprise: {type(error).__name__}: {error}")
         if actor.finished is not None:
-            return Decided(call, None, _NO_VIEW, problems=tuple(problems))
+            return Decided(call, None, _NO_VIEW, problems=tuple(problems), refusal=refusal)
         if not (careful or member.deltas or turn.taken_back) and actor.image is image:
             self._kept = (memory, reader.fresh_run, actor)  # nothing was touched
-            return Decided(call, memory, _NO_VIEW, problems=tuple(problems))
+            return Decided(call, memory, _NO_VIEW, problems=tuple(problems), refusal=refusal)
         decided = self._settled(call, memory, turn, outcome)
+        decided.refusal = refusal
         if not careful and actor.image is image:
             for _, inverse in reversed(member.deltas):
                 image.apply(inverse)

@@ -22,10 +22,11 @@ def explorer_trace(name: str, violation: Violation) -> Trace:
 
 
 def _step(step: TraceStep) -> Step:
-    return Step(step.action or START, _panes(step.state), is_crash=_CRASH.search(step.action) is not None)
+    return Step(step.action or START, panes_of(step.state), is_crash=_CRASH.search(step.action) is not None)
 
 
-def _panes(state: Mapping[str, Any]) -> Panes:
+def panes_of(state: Mapping[str, Any]) -> Panes:
+    """A state of a model as its panes: the store and each driver of the whole, another one as it is."""
     if set(state) != {STORE_PANE, "drivers"}:
         return {"state": {name: plain(value) for name, value in state.items()}}
     panes: dict[str, dict[str, Any]] = {STORE_PANE: _variables(state[STORE_PANE])}

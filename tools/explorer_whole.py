@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, final
+from typing import Any, Final, final
 
 from attrs import asdict
 
@@ -12,6 +12,9 @@ from .explorer_kinds import explored_settings
 from .explorer_outcomes import DEFAULTS, FATES, Fate, Landing, Outcome, Outcomes, WholeBounds
 from .explorer_parts import NOTHING, Parted, States
 from .explorer_rows import Disk, Memory, as_json, disk_from, memory_from
+
+OLDER: Final = "older driver: "
+"""How the moves of a driver that is fenced off begin."""
 
 
 @final
@@ -92,6 +95,19 @@ class Whole:
             found.append(Move("time passes", target, helps=True))
         return found
 
+    def refusals(self, state: int) -> Iterator[tuple[str, str]]:
+        """The moves of ``state`` that are refused calls, and why."""
+        parted = self._states.unpack(state)
+        fresh, may_begin = self._fresh_run(parted), self._may_begin(parted)
+        for memory in parted.drivers:
+            cared, older = self._outcomes.cared_for(memory, fresh), self._older(memory)
+            for outcome, _ in self._outcomes.of(parted.disk, cared, fresh, may_begin=may_begin) if cared else ():
+                if outcome.decided.refusal:
+                    yield older + outcome.decided.call.label, outcome.decided.refusal
+
+    def _older(self, memory: int) -> str:
+        return "" if self._memories.facts[memory].is_current else OLDER
+
     def _may_begin(self, parted: Parted) -> bool:
         return self._b.runs is None or parted.runs < self._b.runs
 
@@ -122,7 +138,7 @@ class Whole:
         disk, drivers, runs, crashes = parted
         position = drivers.index(memory)
         others = drivers[:position] + drivers[position + 1 :]
-        older = "" if self._memories.facts[memory].is_current else "older driver: "
+        older = self._older(memory)
         pack, fresh, may_begin = self._states.pack, self._fresh_run(parted), self._may_begin(parted)
         cared = self._outcomes.cared_for(memory, fresh)
         found: list[Move[int]] = []

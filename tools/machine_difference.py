@@ -200,6 +200,7 @@ def _row_change(before: RowPart, after: RowPart) -> str:
             ("sets", _sets(before), _sets(after)),
             ("emits", ", ".join(before.emits), ", ".join(after.emits)),
             ("doc", before.doc, after.doc),
+            ("group", before.group.value, after.group.value),
         )
         if one != other
     ]

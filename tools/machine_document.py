@@ -27,6 +27,7 @@ from ..spec.expressions import (
     Value,
 )
 from ..spec.machine import Field, Machine, Param, Transition
+from ..spec.vocabulary import RowGroup
 
 VERSION: Final = 1
 
@@ -160,7 +161,7 @@ class SetPart(_Part, frozen=True, forbid_unknown_fields=True):
 
 @final
 class RowPart(_Part, frozen=True, forbid_unknown_fields=True):
-    """A row. ``text`` is what ``guard`` says to a person."""
+    """A row. ``text`` is what ``guard`` says to a person; ``group`` is left out in documents of before it was there."""
 
     event: str
     source: tuple[str, ...]
@@ -170,6 +171,7 @@ class RowPart(_Part, frozen=True, forbid_unknown_fields=True):
     sets: tuple[SetPart, ...]
     emits: tuple[str, ...]
     doc: str
+    group: RowGroup = RowGroup.STEP
 
 
 @final
@@ -238,10 +240,16 @@ def json_schema() -> str:
     return msgspec.json.format(msgspec.json.encode(head | schema), indent=2).decode() + "\n"
 
 
-def _enums(machine: Machine[Any, Any]) -> tuple[EnumPart, ...]:
+def enums_of(machine: Machine[Any, Any]) -> dict[str, type[Enum]]:
+    """The enumerations of fields and parameters, by their names in order."""
     declared: list[Field | Param] = [*machine.fields, *(each for params in machine.events.values() for each in params)]
     used = {each.type.__name__: each.type for each in declared if issubclass(each.type, Enum)}
-    return tuple(EnumPart(name, tuple(member_name(each) for each in used[name])) for name in sorted(used))
+    return {name: used[name] for name in sorted(used)}
+
+
+def _enums(machine: Machine[Any, Any]) -> tuple[EnumPart, ...]:
+    used = enums_of(machine)
+    return tuple(EnumPart(name, tuple(member_name(each) for each in members)) for name, members in used.items())
 
 
 def _field(declared: Field) -> FieldPart:
@@ -258,6 +266,7 @@ def _row(row: Transition[Any, Any]) -> RowPart:
         sets=tuple(SetPart(name, node_of(value), value.text()) for name, value in row.sets),
         emits=tuple(map(str, row.emits)),
         doc=row.doc,
+        group=row.group,
     )
 
 

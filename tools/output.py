@@ -53,6 +53,20 @@ def exit_code_of(error: BaseException) -> ExitCode:
     return ExitCode.FINDING if isinstance(error, Fenced | StoreCorruption) else ExitCode.USAGE
 
 
+def call_alone(command: click.Command, failed: ExitCode = ExitCode.USAGE) -> ExitCode:
+    """Run a command that is a program of its own; an error is told in one line, ``failed`` is its exit code."""
+    try:
+        return ExitCode(command.main(standalone_mode=False) or ExitCode.OK)
+    except click.ClickException as error:
+        note(f"error: {error.format_message()}")
+        return ExitCode.USAGE
+    except click.Abort:
+        return ExitCode.INTERRUPTED
+    except (HoldstateError, OSError) as error:
+        note(f"error: {sentence_of(error)}")
+        return failed
+
+
 def sentence_of(error: BaseException) -> str:
     """The error in one line. An OSError is told without its number."""
     if isinstance(error, OSError) and error.strerror and not isinstance(error, HoldstateError):

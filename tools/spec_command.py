@@ -18,6 +18,7 @@ from .compare_command import compare
 from .diagram_command import diagram
 from .diff_command import diff
 from .export_command import export
+from .html_command import html
 from .machine_names import MACHINES, machine_of
 from .options import json_option
 from .output import ExitCode, write_document, write_table
@@ -38,6 +39,7 @@ spec.add_command(compare)
 spec.add_command(diagram)
 spec.add_command(diff)
 spec.add_command(export)
+spec.add_command(html)
 
 
 @spec.command("list")

@@ -21,6 +21,25 @@ WIDEST: Final = 48
 
 _ABSENT: Final = '<span class="dim" title="not there">–</span>'
 
+BOARD_STYLE: Final = """
+.board { border-spacing: 0; max-width: 100%; }
+.board thead th { padding: .15rem 1.4rem .25rem .6rem; border-bottom: 1px solid var(--line); font-weight: 650; }
+.board thead .dim, .board thead .came, .board thead .went { font-weight: 400; margin-left: .3em; }
+.board thead .came, .board thead .went { background: var(--mark); padding: 0 .4em; border-radius: 3px; }
+.board thead td { padding: 0; border-bottom: 1px solid var(--line); }
+.board tbody th { padding: .1rem 1.4rem .1rem .6rem; color: var(--dim); vertical-align: baseline; white-space: nowrap; }
+.board tbody th[scope=rowgroup] { padding-top: .55rem; color: var(--ink); font-weight: 600; }
+.board td { padding: .1rem 1.4rem .1rem .6rem; vertical-align: baseline; white-space: pre-wrap; overflow-wrap: anywhere;
+  border-bottom: 1px solid var(--soft); }
+.board tbody th[scope=row] { border-bottom: 1px solid var(--soft); }
+.board tr.changed > th[scope=row] { color: var(--ink); box-shadow: inset 3px 0 var(--gone); }
+.board td.changed { background: var(--mark); }
+td del { color: var(--gone); }
+td ins { text-decoration: none; font-weight: 600; }
+.board td.sign { padding: .1rem .3rem; color: var(--bad); font-weight: 600; border-bottom-color: transparent; }
+"""
+"""What a table of panes looks like, with its marks of what changed."""
+
 _STYLE: Final = """
 html, body { height: 100%; }
 body { display: grid; grid-template: auto minmax(0, 1fr) / minmax(15rem, 24rem) minmax(0, 1fr); }
@@ -62,21 +81,6 @@ article > .crash { margin: .6rem 0 0; font-size: 1em; }
   white-space: pre-wrap; overflow-wrap: anywhere; }
 .fell-here strong { color: var(--bad); }
 .boards { display: flex; flex-wrap: wrap; gap: 1rem 2.4rem; align-items: flex-start; margin-top: .8rem; }
-.board { border-spacing: 0; max-width: 100%; }
-.board thead th { padding: .15rem 1.4rem .25rem .6rem; border-bottom: 1px solid var(--line); font-weight: 650; }
-.board thead .dim, .board thead .came, .board thead .went { font-weight: 400; margin-left: .3em; }
-.board thead .came, .board thead .went { background: var(--mark); padding: 0 .4em; border-radius: 3px; }
-.board thead td { padding: 0; border-bottom: 1px solid var(--line); }
-.board tbody th { padding: .1rem 1.4rem .1rem .6rem; color: var(--dim); vertical-align: baseline; white-space: nowrap; }
-.board tbody th[scope=rowgroup] { padding-top: .55rem; color: var(--ink); font-weight: 600; }
-.board td { padding: .1rem 1.4rem .1rem .6rem; vertical-align: baseline; white-space: pre-wrap; overflow-wrap: anywhere;
-  border-bottom: 1px solid var(--soft); }
-.board tbody th[scope=row] { border-bottom: 1px solid var(--soft); }
-.board tr.changed > th[scope=row] { color: var(--ink); box-shadow: inset 3px 0 var(--gone); }
-.board td.changed { background: var(--mark); }
-td del { color: var(--gone); }
-td ins { text-decoration: none; font-weight: 600; }
-.board td.sign { padding: .1rem .3rem; color: var(--bad); font-weight: 600; border-bottom-color: transparent; }
 .still { color: var(--dim); margin-top: .8rem; }
 body:has(#only:checked) .same { display: none; }
 @media (max-width: 900px) {
@@ -153,7 +157,7 @@ def trace_page(trace: Trace) -> str:
         items += f"<span>{_for_ever(trace)}</span></a></li>"
     articles = "\n".join(_article(trace, number, boards) for number, boards in enumerate(shown))
     body = f'{_header(trace)}\n<nav aria-label="Steps"><ol>\n{items}\n</ol></nav>\n<main>\n{articles}\n</main>'
-    return page(visible(trace.title), _STYLE + _widths(shown), body, _SCRIPT)
+    return page(visible(trace.title), BOARD_STYLE + _STYLE + _widths(shown), body, _SCRIPT)
 
 
 def _for_ever(trace: Trace) -> str:

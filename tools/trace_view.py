@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, final
 
 from attrs import frozen
 
-from .trace import Step, Trace
+from .trace import Panes, Trace
 from .trace_itf import Plain
 
 Path: TypeAlias = tuple[str, ...]
@@ -134,9 +134,9 @@ class TraceView:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self._steps = [_leaves_of(step) for step in trace.steps]
+        self._steps = [leaves_of(step.panes) for step in trace.steps]
         self._boards = _boards(self._steps)
-        self._order = _order(self._steps)
+        self._order = path_order(self._steps)
 
     def boards(self, number: int) -> tuple[Board, ...]:
         """What step ``number`` shows."""
@@ -144,7 +144,7 @@ class TraceView:
         before = self._steps[number - 1] if number else after
         return tuple(board for panes in self._boards if (board := self._board(panes, before, after)).rows)
 
-    def _board(self, panes: tuple[str, ...], before: _Leaves, after: _Leaves) -> Board:
+    def _board(self, panes: tuple[str, ...], before: Leaves, after: Leaves) -> Board:
         paths = {path for pane in panes for leaves in (before, after) for path in leaves.get(pane, {})}
         was, now = ({pane for pane in panes if leaves.get(pane)} for leaves in (before, after))
         rows = [
@@ -165,13 +165,15 @@ def _cell(before: str | None, after: str | None, is_there: bool) -> Cell:  # noq
     return Cell(before, after, is_there and before != after)
 
 
-_Leaves: TypeAlias = dict[str, dict[Path, str]]
+Leaves: TypeAlias = dict[str, dict[Path, str]]
+"""The values of each pane as texts, by where they are."""
 
 
-def _leaves_of(step: Step) -> _Leaves:
+def leaves_of(panes: Panes) -> Leaves:
+    """Every value of ``panes``."""
     return {
         pane: {path: text for name, value in variables.items() for path, text in _leaves((name,), value)}
-        for pane, variables in step.panes.items()
+        for pane, variables in panes.items()
     }
 
 
@@ -186,7 +188,7 @@ def _leaves(path: Path, value: Plain) -> Iterator[tuple[Path, str]]:
         yield path, value_text(value)
 
 
-def _boards(steps: Sequence[_Leaves]) -> tuple[tuple[str, ...], ...]:
+def _boards(steps: Sequence[Leaves]) -> tuple[tuple[str, ...], ...]:
     """The panes of each board, in the order in which they are first seen."""
     known: dict[str, set[Path]] = {}
     for leaves in steps:
@@ -207,7 +209,7 @@ def _boards(steps: Sequence[_Leaves]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(panes) for panes, _ in boards)
 
 
-def _order(steps: Sequence[_Leaves]) -> dict[Path, tuple[bool, int, int, int]]:
+def path_order(steps: Sequence[Leaves]) -> dict[Path, tuple[bool, int, int, int]]:
     """Values by themselves, then variables, groups inside them, and values inside these, each by when it is first
     seen.
     """

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from .explorer_kinds import KINDS
-from .explorer_outcomes import DEFAULTS
+from .explorer_outcomes import DEFAULTS, WholeBounds
 from .explorer_rows import NAMES
 from .options import option
 
@@ -24,29 +24,46 @@ def kind_names(text: str) -> tuple[str, ...]:
 
 
 _number: Final = click.IntRange(1, NAMES - 2)
-_OPTIONS: Final = (
-    option("--inputs", type=_number, default=DEFAULTS.inputs, help="whole: Inputs that a state speaks of at most."),
-    option("--kinds", type=kind_names, default=",".join(DEFAULTS.kinds), help="whole: What is sent."),
-    option("--openers", type=click.IntRange(1, 3), default=DEFAULTS.openers, help="whole: Drivers at once."),
-    option("--runs", type=_number, help="whole: Runs in all; any number without it."),
-    option("--crashes", type=click.IntRange(0, 200), help="whole: Crashes in all; any number without it."),
-    option("--boundaries", type=_number, default=DEFAULTS.boundaries, help="whole: Checkpoints of a run."),
-    option(
-        "--empty-receipts",
-        type=click.IntRange(0),
-        default=DEFAULTS.empty_receipts,
-        help="whole: Receipts that list nothing.",
-    ),
-    option(
-        "--attempts", "max_attempts", type=_number, default=DEFAULTS.max_attempts, help="whole: The cap on failures."
-    ),
-    option("--batch", "max_batch", type=_number, default=DEFAULTS.max_batch, help="whole: Inputs of a batch at most."),
-    option("--faults/--no-faults", default=DEFAULTS.faults, help="whole: Commits that fail, and of unknown result."),
-)
 
 
 def whole_options(command: C) -> C:
     """Give ``command`` the fields of ``WholeBounds`` as options, but for symmetry and backoff."""
-    for each in reversed(_OPTIONS):
-        command = each(command)
-    return command
+    return whole_options_from(DEFAULTS)(command)
+
+
+def whole_options_from(bounds: WholeBounds) -> Callable[[C], C]:
+    """The same with ``bounds`` as what holds without them."""
+
+    def decorated(command: C) -> C:
+        for each in reversed(_options(bounds)):
+            command = each(command)
+        return command
+
+    return decorated
+
+
+def _options(bounds: WholeBounds) -> tuple[Callable[[Any], Any], ...]:
+    counted = "; any number without it" if bounds.runs is None else ""
+    return (
+        option("--inputs", type=_number, default=bounds.inputs, help="whole: Inputs that a state speaks of at most."),
+        option("--kinds", type=kind_names, default=",".join(bounds.kinds), help="whole: What is sent."),
+        option("--openers", type=click.IntRange(1, 3), default=bounds.openers, help="whole: Drivers at once."),
+        option("--runs", type=_number, default=bounds.runs, help=f"whole: Runs in all{counted}."),
+        option(
+            "--crashes", type=click.IntRange(0, 200), default=bounds.crashes, help=f"whole: Crashes in all{counted}."
+        ),
+        option("--boundaries", type=_number, default=bounds.boundaries, help="whole: Checkpoints of a run."),
+        option(
+            "--empty-receipts",
+            type=click.IntRange(0),
+            default=bounds.empty_receipts,
+            help="whole: Receipts that list nothing.",
+        ),
+        option(
+            "--attempts", "max_attempts", type=_number, default=bounds.max_attempts, help="whole: The cap on failures."
+        ),
+        option(
+            "--batch", "max_batch", type=_number, default=bounds.max_batch, help="whole: Inputs of a batch at most."
+        ),
+        option("--faults/--no-faults", default=bounds.faults, help="whole: Commits that fail, and of unknown result."),
+    )

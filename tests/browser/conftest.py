@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -13,11 +11,10 @@ import pytest
 import pytest_asyncio
 from attrs import define, field
 
+from holdstate.tools.browser import find_chromium, missing
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Dialog, Page
-
-CHROMIUM_VARIABLE = "HOLDSTATE_CHROMIUM"
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @final
@@ -65,19 +62,6 @@ class Opened:
 
 
 Open = Callable[..., Awaitable[Opened]]
-
-
-def find_chromium() -> str | None:
-    """The browser that ``HOLDSTATE_CHROMIUM`` names, or the one on the path."""
-    named = os.environ.get(CHROMIUM_VARIABLE)
-    return named or next(filter(None, map(shutil.which, PROGRAMS)), None)
-
-
-def missing() -> str | None:
-    """What is not installed here, in a sentence."""
-    if find_spec("playwright") is None:
-        return "playwright is not installed, and this test drives a browser with it"
-    return "no chromium is installed, and this test looks at a page in it" if find_chromium() is None else None
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

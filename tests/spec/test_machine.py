@@ -169,6 +169,7 @@ _ROW = f"{_HERE} (open --push--> shut)"
         (_row(guard=field("size").eq(1)), _ROW, "size: no such field of the machine; declared are count, owner"),
         (_row(guard=param("size").eq(1)), _ROW, "size: no such parameter of the event; declared are by, note"),
         (_row(guard=param("by").lt(1)), _ROW, "only ints are ordered, not UUID and int"),
+        (_row(group="mending"), _ROW, "the group is 'mending', not one of step, recovery, giving up; use RowGroup"),
         (_row(sets={"size": 1}), _ROW, "sets 'size', which is not a field"),
         (_row(sets={"count": param("by")}), _ROW, r"sets 'count' \(int\) to by \(UUID\)"),
         (_row(sets={"count": None}), _ROW, r"sets 'count' \(int\) to none \(NoneType\)"),

@@ -6,7 +6,7 @@ from typing import Any
 
 _KNOWN = {
     *("$ref", "$defs", "$schema", "title", "description", "type", "properties", "required", "additionalProperties"),
-    *("enum", "anyOf", "items", "discriminator", "format"),
+    *("enum", "anyOf", "items", "discriminator", "format", "default"),
 }
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,7 +16,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 
-from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Machine, Transition
+from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Machine, RowGroup, Transition
 from holdstate.tools.coupling import coupling
 from holdstate.tools.coupling_svg import coupling_svg
 from holdstate.tools.diagram_command import machine_svg
@@ -121,7 +122,7 @@ def test_a_legend_tells_the_colours_where_there_is_more_than_one() -> None:
     """And only those that are there."""
     assert ">recovery<" in machine_svg(INPUT_LIFECYCLE)
     assert ">giving up<" in machine_svg(INPUT_LIFECYCLE)
-    small = machine_svg(_machine(2, ("go", (0,), 1), ("recover_it", (1,), 0)))
+    small = machine_svg(_machine(2, ("go", (0,), 1), ("mend", (1,), 0), groups={"mend": RowGroup.RECOVERY}))
     assert (">step<" in small, ">recovery<" in small, ">giving up<" in small) == (True, True, False)
     assert ">step<" not in machine_svg(TICKET)
 
@@ -134,7 +135,12 @@ def test_mermaid_gives_plain_names_to_states_that_have_none() -> None:
     assert 'state "stag#34;ing#92;" as state_' in text
 
 
-def _machine(live: int, *rows: tuple[str, tuple[int, ...], int], names: str = "abcdefg") -> Machine[Any, Any]:
+def _machine(
+    live: int,
+    *rows: tuple[str, tuple[int, ...], int],
+    names: str = "abcdefg",
+    groups: Mapping[str, RowGroup] = MappingProxyType({}),
+) -> Machine[Any, Any]:
     """Rows as event, numbers of the sources, number of the target; the first ``live`` states are not terminal."""
     states = StrEnum("states", {f"S{number}": name for number, name in enumerate(names)})  # type: ignore[misc]
     events = StrEnum("events", {event.upper(): event for event, _, _ in rows})  # type: ignore[misc]
@@ -146,7 +152,13 @@ def _machine(live: int, *rows: tuple[str, tuple[int, ...], int], names: str = "a
         terminal=every[live:],
         events=dict.fromkeys(events, ()),
         transitions=[
-            Transition(events(event), [every[each] for each in source], every[to]) for event, source, to in rows
+            Transition(
+                events(event),
+                [every[each] for each in source],
+                every[to],
+                group=groups.get(event, RowGroup.STEP),
+            )
+            for event, source, to in rows
         ],
     )
 
@@ -157,15 +169,29 @@ def _machine(live: int, *rows: tuple[str, tuple[int, ...], int], names: str = "a
         (4, [("end", (0, 1), 4)], ["step"]),
         (4, [("end", (0, 1, 2), 4)], ["giving up"]),
         (4, [("back", (1, 2, 3), 0)], ["step"]),
-        (4, [("recover_it", (1, 2, 3), 0)], ["recovery"]),
-        (4, [("recover_it", (1, 2, 3), 4)], ["giving up"]),
+        (4, [("mend", (1, 2, 3), 0)], ["recovery"]),
+        (4, [("mend", (1, 2, 3), 4)], ["giving up"]),
+        (4, [("drop", (1,), 4)], ["giving up"]),
+        (4, [("recover_it", (1,), 0)], ["step"]),
     ],
 )
-def test_an_arrow_is_recovery_by_its_name_and_giving_up_by_its_sources(
+def test_an_arrow_is_drawn_as_the_group_of_its_rows(
     live: int, rows: list[tuple[str, tuple[int, ...], int]], kinds: list[str]
 ) -> None:
-    """Three states that end in the same way are giving up."""
-    assert [arrow.kind for arrow in parts_of(_machine(live, *rows)).arrows] == kinds
+    """A name says nothing; three states that end in the same way are giving up, whatever their rows say."""
+    groups = {"mend": RowGroup.RECOVERY, "drop": RowGroup.GIVING_UP}
+    assert [arrow.kind for arrow in parts_of(_machine(live, *rows, groups=groups)).arrows] == kinds
+
+
+def test_what_belongs_to_a_state_or_an_event_says_so() -> None:
+    """Each state; each line with its head and its label tells where it leads from and to, by which events."""
+    picture = machine_svg(RUNTIME_STATE)
+    for state in RUNTIME_STATE.states:
+        assert picture.count(f'<g data-state="{state}">') == 1
+    begins = 'data-from="idle" data-to="attached" data-events="attach"'
+    marked = (("path", "wire"), ("polygon", "head"), ("text", "label"))
+    assert [picture.count(f'<{each} class="{kind} step" {begins}') for each, kind in marked] == [1, 1, 1]
+    assert 'data-from="" data-to="stopped" data-events="stop"' in picture
 
 
 def test_a_frame_is_drawn_where_an_event_ends_every_live_state() -> None:

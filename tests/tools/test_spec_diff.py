@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from holdstate.spec import INPUT_LIFECYCLE, Field, Machine, Param, Transition, param
+from holdstate.spec import INPUT_LIFECYCLE, Field, Machine, Param, RowGroup, Transition, param
 from holdstate.tools.machine_difference import Change, differences, is_breaking
 from holdstate.tools.machine_document import document_of, json_of
 
@@ -75,6 +75,10 @@ def test_a_machine_does_not_differ_from_itself() -> None:
         ({"transitions": (PAY, but(SHIP, emits=()), CANCEL)}, [("changed", "row", "2: PAID --SHIP--> SHIPPED")]),
         (
             {"transitions": (PAY, SHIP, but(CANCEL, source=(S.CART,)))},
+            [("changed", "row", "3: CART, PAID --CANCEL--> CANCELLED")],
+        ),
+        (
+            {"transitions": (PAY, SHIP, but(CANCEL, group=RowGroup.GIVING_UP))},
             [("changed", "row", "3: CART, PAID --CANCEL--> CANCELLED")],
         ),
         ({"transitions": (SHIP, CANCEL, PAY)}, []),
