@@ -2,8 +2,8 @@
 link to.
 
 A page of docs/ that includes one from outside (README.md is the front page) takes over its links. The lists under
-"Documentation" in README.md are the navigation of the site, so that both say the same. A link to a file that is no page,
-a module or an example, leads to a page with its text.
+"Documentation" in README.md are the navigation of the site, so that both say the same. A link to a file that is no
+page, a module or an example, leads to a page with its text.
 """
 
 from __future__ import annotations
@@ -87,9 +87,8 @@ def lead_to_pages(app: Sphinx, tree: nodes.document) -> None:
 
 def _linked_files(env: BuildEnvironment) -> dict[str, set[str]]:
     """Which files each page links to; kept between builds."""
-    if not hasattr(env, "linked_files"):
-        env.linked_files = {}
-    return env.linked_files
+    found: dict[str, set[str]] = vars(env).setdefault("linked_files", {})
+    return found
 
 
 def forget_links(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

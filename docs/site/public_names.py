@@ -31,6 +31,12 @@ NOT_BUILT_BY_USERS: Final = {
     "holdstate.tools.harness.Broken",
 }
 
+# Shown although no docstring says more than the name does.
+SAY_IT_THEMSELVES: Final = {
+    *("eq", "ne", "lt", "le", "gt", "ge", "is_none", "is_some", "plus_one"),
+    *("runtime_id", "run_id", "input_id", "is_idle", "is_idle_or_attached"),
+}
+
 _logger = logging.getLogger(__name__)
 
 
@@ -69,15 +75,19 @@ def hide_constructor(
 
 def demand_docstring(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
     """What is shown without a word about it is a mistake of ours."""
-    if what in NEEDS_A_DOCSTRING and not any(line.strip() for line in lines):
+    is_silent = not any(line.strip() for line in lines)
+    if is_silent and what in NEEDS_A_DOCSTRING and name.rpartition(".")[2] not in SAY_IT_THEMSELVES:
         _logger.warning("%s has no docstring", name, type="public_names")
 
 
-def demand_members(app: Sphinx, what: str, name: str, obj: object, is_skipped: bool, options: Any) -> None:
+def demand_members(app: Sphinx, what: str, name: str, obj: object, is_skipped: bool, options: Any) -> bool | None:
     """A public method or property without a docstring would not be shown at all."""
     own = inspect.isroutine(obj) or isinstance(obj, property)
-    if is_skipped and own and not name.startswith("_") and not inspect.getdoc(obj):
+    if not is_skipped or not own or name.startswith("_") or inspect.getdoc(obj):
+        return None
+    if name not in SAY_IT_THEMSELVES:
         _logger.warning("%s %r has no docstring", what, name, type="public_names", location=app.env.docname)
+    return False
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
