@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _CONSOLE_COMMAND = re.compile(
-    r"^\$ ((?:holdstate|python -m holdstate|python -m pytest|python -c|python [\w-]+\.py)(?: (?:.*\\\n)*.*)?)$", re.MULTILINE
+    r"^\$ ((?:holdstate|python -m holdstate|python -m pytest|python -c|python [\w-]+\.py)(?: (?:.*\\\n)*.*)?)$",
+    re.MULTILINE,
 )
 _FILE = re.compile(r"(?:^|\s)file=(\S+)")
 _OUTSIDE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
