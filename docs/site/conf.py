@@ -12,8 +12,6 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from sphinx.application import Sphinx
-
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
@@ -42,8 +40,7 @@ nitpick_ignore_regex = [
 # -- Markdown --------------------------------------------------------------------------------------------------------
 
 myst_heading_anchors = 4
-myst_enable_extensions: list[str] = []
-suppress_warnings: list[str] = []
+smartquotes = False  # `--check` in a docstring has two hyphens
 
 # -- reference -------------------------------------------------------------------------------------------------------
 
@@ -71,7 +68,3 @@ html_theme_options: dict[str, Any] = {
 }
 pygments_style = "default"
 pygments_dark_style = "github-dark"
-
-
-def setup(app: Sphinx) -> None:
-    """Nothing more; the extensions do the rest."""

@@ -35,6 +35,7 @@ LANGUAGES: Final = {".py": "python", ".json": "json"}
 
 _INSIDE = re.compile(r"(\]\()(?![a-z][a-z0-9+.-]*:|#)", re.IGNORECASE)
 _PAGE = re.compile(r"\]\((?:docs/)?([\w/.-]+?)(?:\.md|\.rst)(?:#[\w-]*)?\)")
+_PATH = re.compile(r"[\w/.-]+\.(?:md|rst)")
 _logger = logging.getLogger(__name__)
 
 
@@ -77,6 +78,8 @@ def lead_to_pages(app: Sphinx, tree: nodes.document) -> None:
         name = f"{page['reftarget']}.md".removeprefix(f"{ROOT}/")
         if page.get("refdomain") == "doc" and name in INCLUDED:
             page["reftarget"] = INCLUDED[name]
+        if page.get("refdomain") == "doc" and _PATH.fullmatch(page.astext()):
+            page["refexplicit"] = False  # a reader of the site knows pages by their titles
     linked = _linked_files(app.env)[docname] = set()
     for link in list(tree.findall(addnodes.download_reference)):
         name = ((ROOT / "docs" / docname).parent / link["reftarget"]).resolve().relative_to(ROOT).as_posix()
@@ -105,7 +108,11 @@ def pages_of_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         shown = text
         if suffix != ".svg":
             shown = app.builder.highlighter.highlight_block(text, LANGUAGES.get(suffix, "text"))
-        yield f"files/{name}", {"title": name, "body": f"<h1>{escape(name)}</h1>\n{shown}"}, "page.html"
+        yield (
+            f"files/{name}",
+            {"title": name, "body": f"<h1>{escape(name)}</h1>\n<div class='file'>{shown}</div>"},
+            "page.html",
+        )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
