@@ -39,8 +39,10 @@ types: $(STAMP) ## check types
 bench: $(STAMP) ## measure, in units of one raw LMDB commit
 	@$(BIN)/holdstate bench
 
-docs: $(STAMP) ## run every example and check every link of the documentation
+docs: $(STAMP) ## build the documentation site in build/site, and run every example in it
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site docs build/site
 	$(BIN)/pytest tests/docs
+	@echo "The site is build/site/index.html"
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* .holdstate-failures .hypothesis .import_linter_cache \

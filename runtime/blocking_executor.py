@@ -48,10 +48,12 @@ class BlockingRun:
 
     @property
     def records(self) -> tuple[InputRecord, ...]:
+        """The records of ``inputs``, in their order."""
         return self._run.records
 
     @property
     def input_ids(self) -> tuple[InputId, ...]:
+        """The ids of ``inputs``, in their order."""
         return self._run.input_ids
 
     @property

@@ -318,6 +318,7 @@ class PersistentRuntimeDriver:
         return await self._call(partial(calls.input_result, input_id=input_id))
 
     async def boundary_receipt(self, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
+        """The receipt of one boundary; None when there is none."""
         return await self._call(lambda turn: turn.receipt(run_id, sequence))
 
     async def session_snapshot(self) -> bytes | None:

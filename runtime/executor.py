@@ -107,6 +107,7 @@ class CancellationToken:
 
     @property
     def is_cancelled(self) -> bool:
+        """Whether the run was called off."""
         return self.called_off.done()
 
     @property
@@ -158,6 +159,7 @@ class ActiveRun:
 
     @property
     def input_ids(self) -> tuple[InputId, ...]:
+        """The ids of ``inputs``, in their order."""
         return tuple(record.input_id for record in self.records)
 
     @property

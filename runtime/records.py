@@ -90,6 +90,7 @@ class Admission:
 
     @property
     def is_ephemeral(self) -> bool:
+        """Whether it lives in memory alone."""
         return self.durability is Durability.EPHEMERAL
 
 
@@ -123,14 +124,17 @@ class InputRecord:
 
     @property
     def order(self) -> int:
+        """The order key, given once at admission."""
         return self.admission.order
 
     @property
     def is_terminal(self) -> bool:
+        """Whether the input has ended."""
         return self.state in TERMINAL_INPUT_STATES
 
     @property
     def terminal_outcome(self) -> TerminalOutcome | None:
+        """How it ended; None while it has not."""
         if self.outcome_kind is None:
             return None
         return TerminalOutcome(
@@ -227,6 +231,7 @@ class RuntimeRecord:
 
     @property
     def is_terminal(self) -> bool:
+        """Whether the runtime is stopped or destroyed."""
         return self.state in TERMINAL_RUNTIME_STATES
 
 

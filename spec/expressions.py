@@ -135,6 +135,7 @@ class Expression(ABC):
             yield from child.walk()
 
     def names(self) -> Names:
+        """The fields and parameters that it reads."""
         nodes = tuple(self.walk())
         return Names(
             fields=frozenset(node.name for node in nodes if isinstance(node, FieldRef)),

@@ -69,6 +69,7 @@ class PolicyRow:
     transcript: bool
 
     def decide(self, *, idle: bool, transcript: bool, version: int) -> PolicyDecision:
+        """The decision for one input, by what its runtime is doing."""
         return PolicyDecision(
             apply=self.apply,
             wake=self.wake if idle else self.wake_busy,

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,27 @@ def untraced() -> Iterator[None]:
 def project_root() -> Path:
     """The folder of pyproject.toml."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def site(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation site, built as ``make docs`` builds it; without Sphinx the test is skipped, or fails."""
+    if find_spec("sphinx") is None:
+        notice = "sphinx is not installed, and this test builds the documentation with it"
+        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
+            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
+        pytest.skip(notice)
+    folder = tmp_path_factory.mktemp("site")
+    built = build_site(project_root, project_root / "docs", folder)
+    assert (built.returncode, built.stderr) == (0, "")
+    return folder
+
+
+def build_site(root: Path, pages: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Sphinx with the settings of the site, over ``pages``; every warning is told, and makes it fail."""
+    strict = ("--quiet", "--fail-on-warning", "--keep-going")
+    command = (sys.executable, "-m", "sphinx", *strict, "-c", root / "docs" / "site", pages, folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _CONSOLE_COMMAND = re.compile(
-    r"^\$ ((?:holdstate|python -m holdstate|python -m pytest|python -c)(?: (?:.*\\\n)*.*)?)$", re.MULTILINE
+    r"^\$ ((?:holdstate|python -m holdstate|python -m pytest|python -c|python [\w-]+\.py)(?: (?:.*\\\n)*.*)?)$",
+    re.MULTILINE,
 )
 _FILE = re.compile(r"(?:^|\s)file=(\S+)")
 _OUTSIDE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -32,7 +33,9 @@ class Block:
     file: str = ""
 
     def commands(self) -> list[str]:
-        """The commands of a console block that are holdstate's, pytest or ``python -c``, continued lines included."""
+        """The commands of a console block that are holdstate's, pytest, ``python -c``, or a script that the page shows,
+        continued lines included.
+        """
         return _CONSOLE_COMMAND.findall(self.content)
 
 

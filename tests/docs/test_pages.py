@@ -34,9 +34,16 @@ def test_a_block_can_show_a_file(tmp_path: Path) -> None:
 
 
 def test_commands_are_those_that_run_holdstate_with_their_continued_lines() -> None:
-    """Output and other programs are left alone."""
-    ours = ["holdstate doctor", "holdstate run \\\n    --json a", "python -m holdstate --version", "python -m pytest a"]
-    content = "".join(f"$ {command}\nok\n" for command in ["ls", *ours, "holdstates", "python -m holdstates"])
+    """Output and other programs are left alone, and scripts that are not in the folder of the page."""
+    ours = [
+        "holdstate doctor",
+        "holdstate run \\\n    --json a",
+        "python -m holdstate --version",
+        "python -m pytest a",
+        "python a.py b",
+    ]
+    others = ["holdstates", "python -m holdstates", "python examples/a.py"]
+    content = "".join(f"$ {command}\nok\n" for command in ["ls", *ours, *others])
     assert Block("console", content, 1).commands() == ours
 
 

@@ -30,6 +30,7 @@ class Edge:
     target: StrEnum
 
     def text(self) -> str:
+        """The row in words."""
         return f"{self.source} --{self.event}--> {self.target} (row {self.row})"
 
 
