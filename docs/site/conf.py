@@ -34,6 +34,7 @@ root_doc = "index"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!holdstate\b).*"),  # of other libraries: their documentation is not read, the build is offline
+    (r"py:class", r"holdstate\.stores\.lmdb_reader\.ReadTransaction"),  # a context manager that gives a Reader
     (r"py:class", r"holdstate\.spec\.\w+\.[SE]"),  # the type variables of a machine: its states and events
 ]
 
