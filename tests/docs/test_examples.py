@@ -10,7 +10,8 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,12 +71,25 @@ def _run_console(command: str, folder: Path) -> None:
     assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}(exit code {done.returncode})"
 
 
+@contextmanager
+def _forgetting_modules_of(folder: Path) -> Iterator[None]:
+    """The next page may show another file under the same name."""
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder):
+                del sys.modules[name]
+
+
 def _run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Runs the blocks of ``page`` in ``folder`` and returns the namespace that they leave."""
     module = ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
     monkeypatch.chdir(folder)
-    with asyncio.Runner() as runner:
+    monkeypatch.syspath_prepend(folder)  # as for a program that lies there
+    with asyncio.Runner() as runner, _forgetting_modules_of(folder):
         for block in blocks(page):
             if block.file:
                 (folder / block.file).write_text(block.content, encoding="utf-8")
@@ -137,6 +151,19 @@ def test_a_block_that_shows_a_file_is_written_for_the_blocks_after_it(
     )
     page.write_text(f"{shown}\n{used}", encoding="utf-8")
     assert _run_page(page, tmp_path, monkeypatch).read == ["raise SystemExit\n", "hello\n"]
+
+
+def test_a_page_imports_the_files_that_it_shows_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pages may show files of one name, each with another content."""
+    found = []
+    for content in ("first", "second"):
+        folder = tmp_path / content
+        folder.mkdir()
+        page = folder / "page.md"
+        shown = f"```python file=shown_by_pages.py\nword = {content!r}\n```\n"
+        page.write_text(f"{shown}\n```python\nfrom shown_by_pages import word\n```\n", encoding="utf-8")
+        found.append(_run_page(page, folder, monkeypatch).word)
+    assert found == ["first", "second"]
 
 
 def test_a_failing_block_names_page_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
