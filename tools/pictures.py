@@ -9,17 +9,20 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Final, final
+from typing import Any, Final, final
 
 from attrs import frozen
 
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
+from ..spec.machine import Machine
 from ..spec.runtime_state import RUNTIME_STATE
 from .coupling import NAME as COUPLING
 from .crash_page import crash_page
 from .crash_report import CrashReport
 from .diagram_command import diagram_of
+from .diagram_overlay import Overlay
 from .page import page, text
+from .picture_store import figures_of, life_page, stat_page
 from .trace import Step, Trace
 from .trace_itf import Plain
 from .trace_page import trace_page
@@ -39,13 +42,17 @@ class Picture:
     fragment: str = ""
 
 
-def _diagram(name: str, *, detail: bool = False) -> str:
+def _diagram(name: str, *, detail: bool = False, overlay: Overlay | None = None) -> str:
     """An SVG as a page of text shows it: as wide as there is room, by its own light or dark."""
-    drawn = diagram_of(name, "svg", detail=detail)
+    drawn = diagram_of(name, "svg", detail=detail, overlay=overlay)
     source = b64encode(drawn.encode() if isinstance(drawn, str) else drawn).decode()
     body = f'<main><img alt="{text(name)}" src="data:image/svg+xml;base64,{source}"></main>'
     shown = page(name, "main { padding: 16px; } img { max-width: 100%; }", body)
     return shown.replace("default-src 'none'", "default-src 'none'; img-src data:")
+
+
+def _figures(machine: Machine[Any, Any]) -> str:
+    return _diagram(machine.name, overlay=figures_of(machine))
 
 
 def _diagram_page(name: str) -> str:
@@ -111,6 +118,9 @@ PICTURES: Final[Mapping[str, Picture]] = MappingProxyType(
         **{f"diagram-{name}-detail": Picture(partial(_diagram, name, detail=True)) for name in (INPUTS, RUNTIMES)},
         **{f"page-{name}": Picture(partial(_diagram_page, name)) for name in (INPUTS, RUNTIMES, COUPLING)},
         **_WALKS,
+        **{f"figures-{each.name}": Picture(partial(_figures, each)) for each in (INPUT_LIFECYCLE, RUNTIME_STATE)},
+        "store": Picture(stat_page),
+        "history": Picture(life_page),
         "trace": Picture(_trace),
         "crash-matrix": Picture(_crash_matrix),
     }
