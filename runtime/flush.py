@@ -196,6 +196,7 @@ class GroupCommitter:
                 call.future.set_exception(result)
                 return True
         actor.publish([delta for delta, _ in member.deltas])
+        # Its caller is still there: nothing else ran on the loop since the call was taken up.
         for effect in turn.after_commit:
             effect()
         call.future.set_result(outcome)
@@ -208,6 +209,8 @@ class GroupCommitter:
             write = self._store.prepare([member.commit()])
             applied, started = None, perf_counter()
             (result,) = write()
+        except StoreError:
+            raise
         except Exception as error:
             raise as_store_error(error, applied=applied) from error
         taken = perf_counter() - started

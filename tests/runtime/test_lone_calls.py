@@ -69,8 +69,9 @@ async def test_a_lone_call_that_fails_says_so_and_the_next_one_goes_on() -> None
     store = FaultyStore(MemoryStore())
     driver = await opened(store)
     store.arm(Plan(Fault.REFUSED, write=0))
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError) as told:
         outcome_at_once(accept(driver))
+    assert told.value.__cause__ is not told.value
     assert isinstance(outcome_at_once(accept(driver)), Accepted)
 
 
