@@ -84,8 +84,8 @@ class RuntimeImage:
         changes, given_back = delta.changes, {}
         for before, after in changes:
             if before is None:
-                if after is not None:
-                    self._insert(after)
+                assert after is not None, "a change is of something"
+                self._insert(after)
             elif after is not None and before.state is after.state:
                 self.inputs[after.input_id] = after
             else:

@@ -94,6 +94,19 @@ def test_a_row_that_looks_at_more_is_asked_each_time(change: Callable[[CommandRo
     assert not admission._is_same_for_all(change(ACCEPT), INPUT_LIFECYCLE.compile())
 
 
+def test_nothing_is_kept_of_a_row_that_looks_at_more(
+    monkeypatch: pytest.MonkeyPatch, asked_again: dict[Any, Any]
+) -> None:
+    """Each input is sent through the tables."""
+    careful = _with_rule(ACCEPT, when=field("attempt_count").eq(0))
+    monkeypatch.setattr(core, "COMMANDS", {**COMMANDS, CommandName.ACCEPT: careful})
+    runtime, asked = Core(), watch(monkeypatch)
+    runtime.accept(event())
+    runtime.accept(event())
+    assert len(asked) == 2
+    assert asked_again == {}
+
+
 def _with_rule(row: CommandRow, **changes: Any) -> CommandRow:
     new, *others = row.inputs
     assert new.select is Selection.NEW

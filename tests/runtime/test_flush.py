@@ -530,14 +530,16 @@ async def test_a_store_that_fails_in_a_way_of_its_own_is_in_doubt_until_it_can_b
     assert isinstance(await driver.accept_input(PromptInput.new("a", idempotency_key="k")), Deduplicated)
 
 
-async def test_a_group_that_cannot_be_encoded_is_taken_back() -> None:
-    """C37: prepare() failed, so nothing was written."""
+@pytest.mark.parametrize("calls", [1, 3])
+async def test_a_group_that_cannot_be_encoded_is_taken_back(calls: int) -> None:
+    """C37: prepare() failed, so nothing was written; one call or several."""
     store = GatedStore()
     driver = await opened(store)
     store.inner.prepare = _unwritable  # type: ignore[method-assign]
-    with pytest.raises(StoreError) as told:
-        await driver.accept_input(PromptInput.new("a"))
-    assert told.value.applied is False
+    accepts = (driver.accept_input(PromptInput.new("a")) for _ in range(calls))
+    for told in await asyncio.gather(*accepts, return_exceptions=True):
+        assert isinstance(told, StoreError)
+        assert told.applied is False
     assert await driver.active_input_ids() == ()
 
 

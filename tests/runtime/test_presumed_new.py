@@ -11,7 +11,7 @@ from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import Fenced, NotReady
 from holdstate.runtime.inputs import PromptInput
-from holdstate.runtime.outcomes import Deduplicated, Rejected
+from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected
 from holdstate.runtime.settings import Limits
 from holdstate.spec.vocabulary import Durability, InputState
 from holdstate.stores.memory_store import MemoryStore
@@ -94,3 +94,19 @@ async def test_a_fenced_driver_is_not_asked_again() -> None:
         outcome_at_once(accept(old))
     assert isinstance(old._actor.finished, Fenced)
     assert not old._actor.image.inputs
+
+
+async def test_on_the_thread_it_is_decided_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where commits take long the write is on the thread, and what it refuses is next in line (C5)."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    first = PromptInput.new("a", idempotency_key="k")
+    await driver.accept_input(first)
+    await driver.complete_run(await driver.begin_run())
+    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    store.arm(Plan())
+    outcome = await driver.accept_input(PromptInput.new("a", idempotency_key="k"))
+    assert isinstance(outcome, Deduplicated)
+    assert outcome.existing_id == first.header.id
+    assert (store.writes, store.reads) == (1, 1)
+    assert isinstance(await driver.accept_input(PromptInput.new("b", idempotency_key="l")), Accepted)
