@@ -35,6 +35,7 @@ LANGUAGES: Final = {".py": "python", ".json": "json"}
 
 _INSIDE = re.compile(r"(\]\()(?![a-z][a-z0-9+.-]*:|#)", re.IGNORECASE)
 _PAGE = re.compile(r"\]\((?:docs/)?([\w/.-]+?)(?:\.md|\.rst)(?:#[\w-]*)?\)")
+_TITLED = re.compile(r"\[([^\]]+)" + _PAGE.pattern)
 _PATH = re.compile(r"[\w/.-]+\.(?:md|rst)")
 _logger = logging.getLogger(__name__)
 
@@ -50,15 +51,16 @@ def take_over_links(app: Sphinx, path: Path, parent: str, content: list[str]) ->
 
 
 def _navigation(readme: str) -> Iterator[str]:
-    """One hidden table of contents for each list of pages in README.md: the first link of each point."""
+    """One hidden table of contents for each list of pages in README.md: the first link of each point, by its text."""
     sections = readme.partition(f"\n{NAVIGATION}\n")[2].split("\n### ")[1:]
     if not sections:
         _logger.warning("README.md has no lists of pages under %r", NAVIGATION)
     for section in sections:
         caption, _, listed = section.partition("\n")
         points = re.split(r"^- ", listed, flags=re.MULTILINE)[1:]
-        links = [page[1] for page in map(_PAGE.search, points) if page is not None]
-        yield _toctree([INCLUDED.get(f"{link}.md", link) for link in links], f":caption: {caption}")
+        links = [(link[1], link[2]) for link in map(_TITLED.search, points) if link is not None]
+        entries = [f"{title} <{INCLUDED.get(f'{page}.md', page)}>" for title, page in links]
+        yield _toctree(entries, f":caption: {caption}")
 
 
 def _toctree(pages: list[str], *options: str) -> str:
