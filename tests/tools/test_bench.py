@@ -199,7 +199,7 @@ def test_a_profile_tells_where_our_time_goes() -> None:
     assert sum(each["time"] for each in parts.values()) == pytest.approx(1.0)
     assert {
         "holdstate/runtime/flush.py",
-        "holdstate/runtime/stepper.py",
+        "holdstate/runtime/admission.py",
         "in C: method 'commit' of 'Transaction' objects",
     } <= set(parts)
     assert "bench_setting.py" not in " ".join(part for part, each in parts.items() if each["time"] > 0.2)
