@@ -94,7 +94,7 @@ class World(RuleBasedStateMachine):
         self.executor = Restless(self.promises)
         self.service: RuntimeService = service_over(self.store, self.executor, CHAOS, seed=self.services)
         if self.services > 1:  # what a dead process still does in memory is nobody's news
-            self.all_events.deliver = lambda _: None  # type: ignore[method-assign]  # as below
+            self.all_events.deliver = lambda events: None  # type: ignore[method-assign]  # noqa: ARG005 - as below
         self.all_events: Subscription = self.service.subscribe(buffer=FOR_EVER)
         self.all_events.deliver = self.promises.delivered  # type: ignore[method-assign]  # at the moment itself
         self.some_events: Subscription = self.service.subscribe(buffer=TINY)
