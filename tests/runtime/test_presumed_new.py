@@ -9,13 +9,13 @@ import pytest
 from holdstate.runtime import flush
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.environment import RuntimeSettings
-from holdstate.runtime.errors import Fenced, NotReady
+from holdstate.runtime.errors import Fenced, NotReady, StoreError
 from holdstate.runtime.inputs import PromptInput
 from holdstate.runtime.outcomes import Accepted, Deduplicated, Rejected
 from holdstate.runtime.settings import Limits
 from holdstate.spec.vocabulary import Durability, InputState
 from holdstate.stores.memory_store import MemoryStore
-from tests.faults import FaultyStore, Plan
+from tests.faults import Fault, FaultyStore, Plan
 
 from .test_lone_calls import accept, opened, outcome_at_once
 
@@ -58,6 +58,20 @@ async def test_an_input_that_ended_is_known_although_it_was_presumed_to_be_new(*
     assert (store.reads, store.stats().commits) == (1, commits)
     assert driver._actor.image.runtime is before
     assert await driver.active_input_ids() == ()
+
+
+async def test_a_write_whose_refusal_got_lost_applied_nothing() -> None:
+    """The store's answer to the presumed input is lost: a look says that nothing was written, the next try is told."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    first = PromptInput.new("a")
+    await driver.accept_input(first)
+    await driver.complete_run(await driver.begin_run())
+    store.arm(Plan(Fault.LANDED, write=0))
+    with pytest.raises(StoreError) as raised:
+        await driver.accept_input(first)
+    assert raised.value.applied is False
+    assert isinstance(await driver.accept_input(first), Deduplicated)
 
 
 async def test_what_is_known_comes_before_every_refusal() -> None:

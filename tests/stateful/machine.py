@@ -258,7 +258,14 @@ EFFECTIVE: Final = (
     *("cancel_input", "abandon_pending", "silent intents", "attach", "detach", "resume", "retire", "reset", "recycle"),
     *("recover", "stop", "destroy", "stop by control", "crash", "crash by a fault", "second opener", "fenced"),
     *(f"fault: {fault.value}" for fault in Fault),
-    *("fault while opening", "doubt", "doubt cleared up", "refused while unreadable", "begin and vanish"),
+    *(
+        "fault while opening",
+        "doubt",
+        "doubt cleared up",
+        "refused while unreadable",
+        "answered while unreadable",
+        "begin and vanish",
+    ),
     *("group of accepts", "group of anything", "clock set back", "clock set forward"),
 )
 """What a campaign has to have done at least once, each with effect."""
