@@ -63,10 +63,14 @@ def crash_page(report: CrashReport) -> str:
 def _verdict(report: CrashReport) -> tuple[str, str]:
     undecided = report.outcomes[UNDECIDED]
     if report.bad:
-        return f"✗ {_told(report.bad)} cases broke a promise", "bad"
+        return f"✗ {_cases(report.bad)} broke a promise", "bad"
     if undecided or not report.cases:
-        return f"{_told(undecided)} cases undecided" if undecided else "no case ran", "open"
+        return f"{_cases(undecided)} undecided" if undecided else "no case ran", "open"
     return "✓ no promise was broken", "good"
+
+
+def _cases(number: int) -> str:
+    return f"{number:,} {'case' if number == 1 else 'cases'}"
 
 
 def _told(value: float | str) -> str:

@@ -15,7 +15,6 @@ from .walk_page import trace_section, walk_page
 
 _STYLE: Final = """
 main { grid-template: auto / minmax(0, 1.5fr) minmax(17rem, 1fr); align-items: start; }
-#right { display: grid; gap: .9rem; min-width: 0; }
 #picture { overflow-x: auto; scrollbar-width: thin; padding-bottom: 2px; }
 #picture svg { width: 100%; height: auto; display: block; }
 @media (min-height: 950px) { #picture svg { max-height: calc(100vh - 30rem); min-height: 32rem; } }
@@ -36,6 +35,7 @@ svg g.here rect.rim { stroke: var(--ground); }
 svg g.here text, svg g.here .small tspan.open { fill: var(--ground); }
 svg g.was > rect:first-of-type { stroke: var(--link); stroke-dasharray: 5 4; stroke-width: 2; }
 #now { border: 1px solid var(--line); border-radius: 8px; padding: .5rem .8rem; background: var(--panel); }
+#events * + h2 { margin-top: .9rem; }
 #now h2 { display: flex; flex-wrap: wrap; gap: .1rem .8rem; align-items: baseline; margin: 0; }
 #state { font: 650 1.15rem ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere;
   color: var(--link); }

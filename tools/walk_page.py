@@ -27,6 +27,7 @@ button[aria-disabled=true] { cursor: default; color: var(--dim); }
 #live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 section { min-width: 0; }
 #left { display: grid; gap: .9rem; min-width: 0; }
+#right { min-width: 0; }
 @media (min-height: 950px) { #left { position: sticky; top: .7rem; } }
 @media (max-width: 700px) {
   main { grid-template-columns: minmax(0, 1fr) !important; padding: .6rem .7rem 2rem; }

@@ -42,7 +42,7 @@ async def test_the_matrix_has_a_row_for_each_point_and_a_column_for_each_command
 async def test_what_broke_a_promise_stands_out(open_page: Open) -> None:
     """Verdict, cells and findings by their colour; a hostile text is shown as it is."""
     shown = await open_page(crash_page(BAD))
-    assert await shown.text(".verdict") == "✗ 1 cases broke a promise"
+    assert await shown.text(".verdict") == "✗ 1 case broke a promise"
     assert "drop-all-flushes" in await shown.text("header")
     colours = {await shown.colour(f".matrix td.{kind}") for kind in ("bad", "open", "none")}
     assert len(colours) == 3
@@ -54,7 +54,7 @@ async def test_what_broke_a_promise_stands_out(open_page: Open) -> None:
 async def test_nothing_that_ran_is_no_success() -> None:
     """An empty campaign and an undecided one are not green."""
     assert "no case ran" in crash_page(_report())
-    assert "1 cases undecided" in crash_page(_report(("a", "b", "undecided", "")))
+    assert "1 case undecided" in crash_page(_report(("a", "b", "undecided", "")))
 
 
 @pytest.mark.parametrize("width", [1400, 800, 400])

@@ -440,6 +440,9 @@ async def test_it_fits_every_window(open_page: Open, machine: Machine[Any, Any],
     if width == 390:
         size = "svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
         assert await shown.page.locator("#picture svg").evaluate(size) == pytest.approx(1, abs=0.01)
+        tops = "all => all.map(each => [each.getBoundingClientRect().top, each.id]).sort((a, b) => a[0] - b[0])"
+        order = await shown.page.locator("#now, #events, #drawn, #steps").evaluate_all(tops)
+        assert [name for _, name in order] == ["now", "events", "drawn", "steps"]
     assert shown.troubles == []
 
 
