@@ -25,7 +25,7 @@ demo: $(STAMP) ## show what holdstate does, in a minute
 	@$(BIN)/python -m holdstate.tools.demo
 
 test: $(STAMP) ## run all tests; spec/ and runtime/ must be covered completely
-	$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=logical --dist=loadfile --cov --cov-report= $(PYTEST_ARGS)
 	@$(BIN)/coverage report --include='spec/*,runtime/*' --fail-under=100
 
 lint: $(STAMP) ## check style, format and import layers

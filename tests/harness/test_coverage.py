@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from holdstate.tools.harness import Coverage, Move, collected, coverage_of
-from holdstate.tools.harness.coverage import MOST_TOLD, edges_of, pairs_of
+from holdstate.tools.harness.coverage import MOST_TOLD, edges_of, lines_of, merged, pairs_of
 from holdstate.tools.harness.player import Player
 
 from .shop import ORDER, Event, Order, Shop
@@ -74,3 +74,23 @@ def test_what_was_played_is_collected_by_machine(coverage: Coverage) -> None:
     names = [each.machine.name for each in collected()]
     assert names == sorted(names)
     assert coverage_of(attrs.evolve(ORDER, name="counted")) is not coverage
+
+
+def test_what_several_processes_took_adds_up(coverage: Coverage) -> None:
+    """Counts are summed, what is missing is missing in all, and machines of one name that differ stay apart."""
+    other = attrs.evolve(ORDER, name="counted")
+    player = Player(other, Shop)
+    player.start()
+    player.play(Move(Event.CANCEL))
+    player.close()
+    one, two = coverage.as_dict(), coverage_of(other).as_dict()
+    (both,) = merged([one, two])
+    assert both["steps"] == one["steps"] + two["steps"]
+    assert both["states"] == {"cart": 3, "paid": 4, "shipped": 0, "cancelled": 1}
+    assert both["taken"] == {**one["taken"], **two["taken"]}
+    assert both["transitions"] == {"taken": 3, "of": one["transitions"]["of"]}
+    assert both["never_taken"] == [edge for edge in one["never_taken"] if edge in two["never_taken"]]
+    assert both["refusals"]["taken"] == 1
+    assert both["rare_states"] == ["shipped"]
+    assert len(merged([one, {**two, "states": {}}])) == 2
+    assert list(lines_of(one)) == list(coverage.lines())

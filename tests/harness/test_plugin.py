@@ -60,6 +60,30 @@ def test_coverage_and_failures_are_told_and_written(tmp_path: Path) -> None:
     assert set(machine["states"]) == {"cart", "paid", "shipped", "cancelled"}
 
 
+def test_the_workers_of_xdist_are_added_up(tmp_path: Path) -> None:
+    """What two processes took is told as one, like what one process takes of both files."""
+    for name in ("test_one.py", "test_two.py"):
+        (tmp_path / name).write_text(SHOP, encoding="utf-8")
+    documents = []
+    for options in ((), ("--numprocesses=2", "--dist=loadfile")):
+        done = pytest_in(tmp_path, *options, "--holdstate-coverage=coverage.json")
+        assert done.returncode == 1, done.stdout + done.stderr
+        section = done.stdout.partition("holdstate coverage")[2]
+        assert section.count("order: ") == 1
+        assert "without a word" not in section
+        documents.append(json.loads((tmp_path / "coverage.json").read_bytes()))
+    assert documents[0] == documents[1]
+    assert documents[0]["machines"][0]["steps"] > 0
+
+
+def test_a_worker_of_xdist_that_dies_is_told(tmp_path: Path) -> None:
+    """What it played is lost, and nobody is told that nothing was played."""
+    (tmp_path / "test_shop.py").write_text(SHOP, encoding="utf-8")
+    (tmp_path / "test_end.py").write_text("import os\n\ndef test_end():\n    os._exit(1)\n", encoding="utf-8")
+    done = pytest_in(tmp_path, "--numprocesses=1", "--max-worker-restart=0", "--holdstate-coverage")
+    assert "1 workers ended without a word" in done.stdout
+
+
 def test_coverage_without_a_machine_says_so(tmp_path: Path) -> None:
     """And a file that is none is a mistake, told before any test runs."""
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    pass\n", encoding="utf-8")

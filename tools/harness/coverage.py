@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, final
 
@@ -35,6 +35,11 @@ class Edge:
 
 
 Pair: TypeAlias = tuple[Edge, Edge]
+Document: TypeAlias = dict[str, Any]
+
+_SHARES: Final = ("transitions", "pairs", "refusals")
+_MISSING: Final = ("never_taken", "pairs_never_taken", "never_refused")
+"""What is missing of each of them."""
 
 
 def edges_of(machine: AnyMachine) -> tuple[Edge, ...]:
@@ -85,11 +90,9 @@ class Coverage:
 
     def rare_states(self, part: float = RARE) -> tuple[tuple[str, int], ...]:
         """States visited in less than ``part`` of the steps, with their counts, the rarest first."""
-        total = sum(self.states.values())
-        counts = [(str(state), self.states[str(state)]) for state in self.machine.states]
-        return tuple(sorted((each for each in counts if each[1] < part * total or not each[1]), key=lambda it: it[1]))
+        return _rare({str(state): self.states[str(state)] for state in self.machine.states}, part)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Document:
         """Plain JSON."""
         edges, pairs = edges_of(self.machine), pairs_of(self.machine)
         return {
@@ -124,19 +127,55 @@ class Coverage:
 
     def lines(self) -> Iterator[str]:
         """For people: one line of counts, and what is missing or rare, ``MOST_TOLD`` of a kind."""
-        facts = self.as_dict()
-        shares = ", ".join(
-            f"{facts[of]['taken']} of {facts[of]['of']} {of}" for of in ("transitions", "pairs", "refusals")
-        )
-        played = f"{facts['steps']} steps, {facts['refused']} refused, {self.crashes} crashes"
-        yield f"{self.machine.name}: {shares}; {played}"
-        for kind in ("never_taken", "pairs_never_taken", "never_refused"):
-            for each in facts[kind][:MOST_TOLD]:
-                yield f"  {kind.replace('_', ' ')}: {each}"
-            if len(facts[kind]) > MOST_TOLD:
-                yield f"  {kind.replace('_', ' ')}: {len(facts[kind]) - MOST_TOLD} more, which the JSON file lists"
-        for state, visits in self.rare_states():
-            yield f"  rare state: {state} ({visits} visits)"
+        return lines_of(self.as_dict())
+
+
+def lines_of(document: Document) -> Iterator[str]:
+    """What ``Coverage.as_dict`` says, for people."""
+    shares = ", ".join(f"{document[of]['taken']} of {document[of]['of']} {of}" for of in _SHARES)
+    played = f"{document['steps']} steps, {document['refused']} refused, {document['crashes']} crashes"
+    yield f"{document['machine']}: {shares}; {played}"
+    for kind in _MISSING:
+        missing = document[kind]
+        for each in missing[:MOST_TOLD]:
+            yield f"  {kind.replace('_', ' ')}: {each}"
+        if len(missing) > MOST_TOLD:
+            yield f"  {kind.replace('_', ' ')}: {len(missing) - MOST_TOLD} more, which the JSON file lists"
+    for state in document["rare_states"]:
+        yield f"  rare state: {state} ({document['states'][state]} visits)"
+
+
+def merged(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """What several processes have taken, each told by ``Coverage.as_dict``: one document of each machine, by name."""
+    alike: dict[tuple[str, tuple[str, ...], frozenset[str]], list[Document]] = {}
+    for document in documents:
+        known = frozenset(document["taken"]).union(document["never_taken"])
+        alike.setdefault((document["machine"], tuple(document["states"]), known), []).append(document)
+    return tuple(_sum(each) for _, each in sorted(alike.items(), key=lambda item: item[0][:2]))
+
+
+def _sum(documents: list[Document]) -> Document:
+    first = documents[0]
+    total: Document = dict(first)
+    for kind in ("steps", "refused", "crashes"):
+        total[kind] = sum(each[kind] for each in documents)
+    for kind in ("states", "taken"):
+        counted: Counter[str] = Counter()
+        for each in documents:
+            counted.update(each[kind])
+        total[kind] = {name: counted[name] for name in {**first[kind], **counted}}
+    for kind, share in zip(_MISSING, _SHARES, strict=True):
+        total[kind] = [name for name in first[kind] if all(name in each[kind] for each in documents)]
+        total[share] = {"taken": first[share]["of"] - len(total[kind]), "of": first[share]["of"]}
+    total["rare_states"] = [state for state, _ in _rare(total["states"], RARE)]
+    return total
+
+
+def _rare(states: Mapping[str, int], part: float) -> tuple[tuple[str, int], ...]:
+    total = sum(states.values())
+    return tuple(
+        sorted((each for each in states.items() if each[1] < part * total or not each[1]), key=lambda it: it[1])
+    )
 
 
 _COLLECTED: Final[dict[int, Coverage]] = {}
