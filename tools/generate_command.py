@@ -17,6 +17,7 @@ from .machine_names import MACHINES
 from .machine_scxml import scxml_of
 from .options import option
 from .output import ExitCode, note, write_result
+from .plain_tables import GENERATED, plain_tables
 from .tla_whole import whole_files
 
 FOLDER: Final = Path("docs/generated")
@@ -36,6 +37,8 @@ def generated_files() -> dict[str, str]:
         files |= {f"tla/{name}": text for name, text in machine_files(machine, TlaBounds()).items()}
         files[f"{machine.name}.scxml"] = scxml_of(machine)
         files[f"{machine.name}.json"] = json_of(machine)
+    tables = plain_tables()
+    files |= {f"{name}.md": tables[name].markdown(name) for name in GENERATED}
     return files | {SCHEMA: json_schema()}
 
 

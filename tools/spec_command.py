@@ -7,12 +7,8 @@ from typing import Any
 
 import click
 
-from ..spec.commands import COMMANDS, CommandRow
 from ..spec.expressions import TRUE
-from ..spec.invariants import INVARIANTS
 from ..spec.machine import Machine, Transition
-from ..spec.relations import RELATIONS
-from ..spec.step_properties import STEP_PROPERTIES
 from .check_command import check
 from .compare_command import compare
 from .diagram_command import diagram
@@ -22,6 +18,7 @@ from .html_command import html
 from .machine_names import MACHINES, machine_of
 from .options import json_option
 from .output import ExitCode, write_document, write_table
+from .plain_tables import plain_tables
 
 Columns = tuple[str, ...]
 Rows = Sequence[tuple[str, ...]]
@@ -47,7 +44,7 @@ spec.add_command(html)
 def list_(*, json: bool) -> ExitCode:
     """The machines and the tables."""
     rows = [(name, str(len(machine.transitions)), machine.doc) for name, machine in MACHINES.items()]
-    rows += [(name, str(len(found)), doc) for name, (_, found, doc) in _tables().items()]
+    rows += [(name, str(len(table.rows)), table.doc) for name, table in plain_tables().items()]
     _write(("name", "rows", "what it says"), rows, as_json=json)
     return ExitCode.OK
 
@@ -57,12 +54,11 @@ def list_(*, json: bool) -> ExitCode:
 @json_option
 def show(name: str, *, json: bool) -> ExitCode:
     """The rows of the machine or table NAME; a machine of your own is module:NAME."""
-    tables = _tables()
-    if name in tables:
-        columns, rows, _ = tables[name]
+    table = plain_tables().get(name)
+    if table is not None:
+        _write(table.columns, table.rows, as_json=json)
     else:
-        columns, rows = ROW_COLUMNS, [_row(row) for row in machine_of(name).transitions]
-    _write(columns, rows, as_json=json)
+        _write(ROW_COLUMNS, [_row(row) for row in machine_of(name).transitions], as_json=json)
     return ExitCode.OK
 
 
@@ -89,23 +85,3 @@ def _row(row: Transition[Any, Any]) -> tuple[str, ...]:
     guard = "" if row.guard == TRUE else row.guard.text()
     sets = ", ".join(f"{name} = {value.text()}" for name, value in row.sets)
     return (str(row.event), ", ".join(row.source), str(row.target), guard, sets, ", ".join(row.emits), row.doc)
-
-
-def _tables() -> dict[str, tuple[Columns, Rows, str]]:
-    """The tables that are no machines: columns, rows, what they say."""
-    invariants = [(each.name, each.scope.value, each.doc) for each in INVARIANTS.values()]
-    steps = [(each.name, "step", each.doc) for each in STEP_PROPERTIES.values()]
-    relations = [(name, "relation", doc) for name, doc in RELATIONS.items()]
-    return {
-        "commands": (
-            ("command", "needs", "sends", "inputs", "doc"),
-            [_command(row) for row in COMMANDS.values()],
-            "What each command does to the runtime and its inputs.",
-        ),
-        "properties": (("name", "of", "what holds"), [*invariants, *steps, *relations], "What always has to hold."),
-    }
-
-
-def _command(row: CommandRow) -> tuple[str, ...]:
-    needs = "" if row.needs == TRUE else row.needs.text()
-    return (str(row.name), needs, ", ".join(row.sends), "; ".join(group.select for group in row.inputs), row.doc)

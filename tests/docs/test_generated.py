@@ -8,7 +8,9 @@ import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from holdstate.tools import generate_command, machine_names
+from holdstate.spec.policy import DEFAULT_POLICY
+from holdstate.spec.vocabulary import InputKind
+from holdstate.tools import generate_command, machine_names, plain_tables
 from holdstate.tools.cli import cli
 from holdstate.tools.generate_command import FOLDER, drift, generated_files
 
@@ -71,6 +73,19 @@ def test_check_fails_when_a_table_changes_without_its_files(
         assert found[f"runtime_state.{suffix}"] == "differs"
     assert found["tla/runtime_state.tla"] == "differs"
     assert not [name for name in found if name.startswith(("input_lifecycle", "coupling"))]
+
+
+@pytest.mark.parametrize("table", ["policy", "properties"])
+def test_check_fails_when_a_plain_table_changes(
+    project_root: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """A kind that gets another row, a property that goes."""
+    if table == "policy":
+        by_kind = {**DEFAULT_POLICY.by_kind, InputKind.PROMPT: DEFAULT_POLICY.by_kind[InputKind.OPERATION]}
+        monkeypatch.setattr(plain_tables, "DEFAULT_POLICY", attrs.evolve(DEFAULT_POLICY, by_kind=by_kind))
+    else:
+        monkeypatch.setattr(plain_tables, "RELATIONS", {})
+    assert drift(project_root / FOLDER, generated_files()) == [(f"{table}.md", "differs")]
 
 
 def test_the_readme_shows_the_pictures_of_the_two_machines(project_root: Path) -> None:

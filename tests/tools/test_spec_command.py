@@ -9,6 +9,8 @@ import pytest
 
 from holdstate.runtime import core
 from holdstate.spec.commands import COMMANDS
+from holdstate.spec.policy import DEFAULT_POLICY
+from holdstate.spec.vocabulary import HandlingMode, InputKind
 from holdstate.tools import check_command
 from holdstate.tools.explorer import Explorer
 from holdstate.tools.trace_file import read_trace
@@ -22,13 +24,27 @@ SMALL = ("--kinds", "prompt", "--no-faults")
 def test_the_tables_are_listed_and_shown() -> None:
     """As a table and as JSON; each that is listed can be shown."""
     listed = json.loads(call("spec", "list", "--json").stdout)
-    assert {"input_lifecycle", "runtime_state", "commands", "properties"} == {each["name"] for each in listed}
+    assert {"input_lifecycle", "runtime_state", "commands", "policy", "properties"} == {each["name"] for each in listed}
     for each in listed:
         rows = json.loads(call("spec", "show", each["name"], "--json").stdout)
         assert len(rows) == int(each["rows"])
     text = call("spec", "show", "runtime_state").stdout
     assert "current_run_id is none" in text
     assert "INPUT_LIFECYCLE" not in call("spec", "list").stdout
+
+
+def test_the_policy_is_shown_row_by_row() -> None:
+    """What the table says of each kind and of each handling mode; what has no row of its own comes last."""
+    rows = {row["input"]: row for row in json.loads(call("spec", "show", "policy", "--json").stdout)}
+    assert set(rows) == {
+        *(f"handling mode {mode}, whatever the kind" for mode in HandlingMode),
+        *map(str, DEFAULT_POLICY.by_kind),
+        "any other kind",
+    }
+    operation = DEFAULT_POLICY.by_kind[InputKind.OPERATION]
+    shown = rows["operation"]
+    assert (shown["apply"], shown["consumed"], shown["lane"]) == (operation.apply, operation.consume, operation.route)
+    assert (shown["transcript"], rows["prompt"]["transcript"]) == ("no", "yes")
 
 
 def test_lint_finds_nothing_in_the_shipped_machines() -> None:
