@@ -70,8 +70,8 @@ def _policy(policy: Policy) -> PlainTable:
     rows += [(str(kind), row) for kind, row in policy.by_kind.items()]
     silent = ", ".join(sorted(policy.silent_transcript))
     return PlainTable(
-        "What is decided for an input when it is admitted: by the handling mode that it states, else by its kind. Where "
-        f"the handling mode decides, {silent} stays out of the transcript all the same. Version {policy.version}.",
+        "What is decided for an input when it is admitted: by the handling mode that it states, else by its kind. "
+        f"Where a handling mode decides, {silent} stays out of the transcript still. Version {policy.version}.",
         _POLICY_COLUMNS,
         tuple((name, *_decided(row)) for name, row in [*rows, (_OTHERWISE, policy.otherwise)]),
     )
