@@ -51,6 +51,7 @@ _CONTROLS: Final = {"power": CONTROLS, "syscall": (ACK_EARLY,), "flip": (UNCHECK
     multiple=True,
     help="syscall: what a call fails with, besides the kill; may be repeated (all).",
 )
+@click.option("--lasting", is_flag=True, help="syscall: a call that fails goes on failing; without the kills.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Draws what the store does and what is tried.")
 @click.option(
     "--steps", type=click.IntRange(2), default=120, show_default=True, help="power: steps of each recorded run."
@@ -76,6 +77,7 @@ def crash(
     cases: int | None,
     faults: tuple[str, ...],
     errors: tuple[str, ...],
+    lasting: bool,
     seed: int,
     steps: int,
     processes: int,
@@ -92,13 +94,13 @@ def crash(
     """
     with scratch_folder(path) as folder:
         control = control or ""
-        _check_options(kind, control, faults)
+        _check_options(kind, control, faults, lasting=lasting)
         campaign: PowerCampaign | SyscallCampaign | FlipCampaign | HostCampaign
         if kind == "power":
             campaign = PowerCampaign(folder, states, seed, steps=steps, control=control, processes=processes)
         elif kind == "syscall":
             campaign = SyscallCampaign(
-                folder, cases, seed, errors=errors or ERRORS, control=control, processes=processes
+                folder, cases, seed, errors=errors or ERRORS, lasting=lasting, control=control, processes=processes
             )
         elif kind == "host":
             campaign = HostCampaign(folder, cases or _LIVES, seed, faults=faults, control=control, processes=processes)
@@ -114,9 +116,13 @@ def crash(
     return report.code
 
 
-def _check_options(kind: str, control: str, faults: tuple[str, ...]) -> None:
+def _check_options(kind: str, control: str, faults: tuple[str, ...], *, lasting: bool) -> None:
     if faults and kind != "host":
         raise click.BadParameter(f"{kind} has none; it is for --kind host", param_hint="--fault")
+    if lasting and kind != "syscall":
+        raise click.BadParameter(
+            f"errors of {kind} are not told to last; it is for --kind syscall", param_hint="--lasting"
+        )
     if control and control not in _CONTROLS[kind]:
         raise click.BadParameter(f"{kind} has {', '.join(_CONTROLS[kind])}", param_hint="--control")
 

@@ -1,7 +1,8 @@
-"""A kill, and an error, at each system call that writes: strace ends the worker there, or lets the call fail once.
+"""A kill, and an error, at each system call that writes: strace ends the worker there, or lets the call fail.
 
 After a kill the store has to hold every acknowledged call. After an error the worker opens the store again, as a
 service would, and goes on; what the call that failed left is unknown unless its error says that it was not applied.
+Where the error lasts, the worker ends once it cannot open the store, and a process without the error takes over.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .crash_pool import Answer, Pool
 from .crash_power import WORKER, problem_of
 from .crash_report import CrashReport
 from .crash_trace import TraceFailed, record, writing_calls
-from .crash_worker import LAST
+from .crash_worker import LAST, STORE_FAILED
 
 SCRIPTS: Final = (
     "accept,begin,end,accept,begin,end,blob,accept,begin,reopen,sweep,cancel,retire,begin,end,prune,reset",
@@ -34,7 +35,11 @@ SCRIPTS: Final = (
 )
 """Of the second one only the last step is disturbed; what it leaves is audited."""
 KILL: Final = "kill"
-ERRORS: Final = ("EIO", "ENOSPC", "EROFS", "EINTR")
+SHORT: Final = "short"
+"""A write that says it wrote one byte, and wrote none."""
+ERRORS: Final = ("EIO", "ENOSPC", "EROFS", "EINTR", SHORT)
+PASSING: Final = "EINTR"
+"""Never lasts: LMDB tries again for as long as it is interrupted."""
 _SAYING: Final = "write"
 _TIMEOUT_SECONDS: Final = 120
 
@@ -42,19 +47,25 @@ _TIMEOUT_SECONDS: Final = 120
 @final
 @frozen
 class _Case:
-    """``fault`` at the ``number``-th call of ``call``."""
+    """``fault`` at the ``number``-th call of ``call``, and at all later ones where it ``lasts``."""
 
     fault: str
     call: str
     number: int
     command: str
     steps: str
+    lasts: bool = False
 
     @property
     def injection(self) -> str:
         """As strace's option has it."""
-        what = "signal=KILL" if self.fault == KILL else f"error={self.fault}"
-        return f"inject={self.call}:{what}:when={self.number}"
+        what = {KILL: "signal=KILL", SHORT: "retval=1"}.get(self.fault, f"error={self.fault}")
+        return f"inject={self.call}:{what}:when={self.number}{'+' if self.lasts else ''}"
+
+    @property
+    def point(self) -> str:
+        """Its row in the matrix."""
+        return f"{self.fault} at {self.call}{' and on' if self.lasts else ''}"
 
 
 @final
@@ -81,10 +92,9 @@ class _Told:
     answers: dict[int, object] = field(factory=dict)
     blobs: list[str] = field(factory=list)
     steps: list[str] = field(factory=list)
-    doubtful: list[int] = field(factory=list)
-    """Calls of a step that failed, which were not acknowledged."""
+    doubtful: dict[int, tuple[bool, ...]] = field(factory=dict)
+    """Calls of steps that failed, which were not acknowledged, and whether they may have landed."""
     first: int = 0
-    is_known: bool = False
 
     def hear(self, said: dict[str, Any]) -> None:
         """One line."""
@@ -100,13 +110,13 @@ class _Told:
         elif "kept" in said:
             self.blobs.append(said["kept"])
         elif "failed" in said:
-            self.doubtful = [number for number in range(self.first, len(self.calls)) if number not in self.answers]
-            self.is_known = said["applied"] is False and len(self.doubtful) == 1
+            failed = [number for number in range(self.first, len(self.calls)) if number not in self.answers]
+            is_known = said["applied"] is False and len(failed) == 1
+            self.doubtful |= dict.fromkeys(failed, (False,) if is_known else (False, True))
 
     def histories(self) -> Iterator[tuple[list[dict[str, Any]], list[tuple[int, object]]]]:
         """With and without each call that is in doubt; calls are numbered anew."""
-        choices = [(False,) if self.is_known else (False, True) for _ in self.doubtful]
-        for landed in product(*choices):
+        for landed in product(*self.doubtful.values()):
             dropped = {number for number, is_there in zip(self.doubtful, landed, strict=True) if not is_there}
             kept = [number for number in range(len(self.calls)) if number not in dropped]
             calls = [{**self.calls[number], "n": place} for place, number in enumerate(kept)]
@@ -118,7 +128,8 @@ class _Told:
 class SyscallCampaign:
     """At most ``cases`` of all calls and faults (None: all of them), drawn from ``seed``; ``folder`` is scratch.
 
-    The faults are a kill and each of ``errors``.
+    The faults are a kill and each of ``errors``; with ``lasting`` the errors alone, from the call on for as long as the
+    process lives.
     """
 
     def __init__(
@@ -128,12 +139,14 @@ class SyscallCampaign:
         seed: int,
         *,
         errors: Sequence[str] = ERRORS,
+        lasting: bool = False,
         control: str = "",
         processes: int = 1,
     ) -> None:
         self._folder = folder
         self._cases = cases
-        self._errors = errors
+        self._errors = [each for each in errors if not (lasting and each == PASSING)]
+        self._lasting = lasting
         self._control = control
         self._processes = processes
         self.report = CrashReport("syscall", seed, control)
@@ -146,7 +159,7 @@ class SyscallCampaign:
             chosen = Random(self.report.seed).sample(cases, self._cases)
         self.report.facts.update(
             {
-                "system calls": sum(case.fault == KILL for case in cases),
+                "system calls": len({(case.steps, case.call, case.number) for case in cases}),
                 "kills and errors there are": len(cases),
             }
         )
@@ -164,8 +177,14 @@ class SyscallCampaign:
         record(WORKER, self._arguments(folder, steps), trace)
         found = [each for each in writing_calls(trace) if LAST not in steps or each[2] == LAST]
         trace.unlink()
-        kills = [_Case(KILL, *each, steps) for each in found]
-        return kills + [_Case(error, *each, steps) for error in self._errors for each in found if each[0] != _SAYING]
+        kills = [] if self._lasting else [_Case(KILL, *each, steps) for each in found]
+        failing = [each for each in found if each[0] != _SAYING]
+        return kills + [
+            _Case(error, *each, steps, self._lasting)
+            for error in self._errors
+            for each in failing
+            if error != SHORT or "write" in each[0]
+        ]
 
     def _arguments(self, folder: Path, steps: str) -> list[str]:
         return [str(folder / STORE), str(self.report.seed), steps, self._control]
@@ -186,10 +205,11 @@ class SyscallCampaign:
             told.hear(msgspec.json.decode(line))
         if ended.was_killed != (case.fault == KILL):
             raise TraceFailed(f"{case.injection} ended the worker with {ended.code}: {ended.complaint[-300:]}")
-        # A service that cannot even begin says so and ends; later it has to go on.
-        if ended.code and case.fault != KILL and told.steps:
+        # A service that cannot even begin says so and ends; later it has to go on, unless the error lasts.
+        may_end = not told.steps or (case.lasts and ended.code == STORE_FAILED)
+        if ended.code and case.fault != KILL and not may_end:
             why = f"{case.injection}, seed {self.report.seed}: it did not go on: {ended.complaint.strip()[-200:]}"
-            self.report.count(f"{case.fault} at {case.call}", case.command, outcomes.REFUSED, why)
+            self.report.count(case.point, case.command, outcomes.REFUSED, why)
             return
         histories = [] if LAST in told.steps else list(told.histories())
         job = {"path": str(folder / STORE), "histories": histories, "blobs": told.blobs}
@@ -200,7 +220,7 @@ class SyscallCampaign:
         def receive(answer: Answer) -> None:
             outcome, why = problem_of(answer) or (outcomes.OK, "")
             finding = f"{why} ({case.injection}, seed {self.report.seed})" if why else ""
-            self.report.count(f"{case.fault} at {case.call}", case.command, outcome, finding)
+            self.report.count(case.point, case.command, outcome, finding)
             shutil.rmtree(folder, ignore_errors=True)
 
         return receive

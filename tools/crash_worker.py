@@ -41,6 +41,8 @@ RUNTIMES: Final = ("one", "two")
 ANY: Final = "any"
 LAST: Final = "prune_inputs"
 """Removes all ended inputs, of which the model of the campaign knows nothing: so it comes last."""
+STORE_FAILED: Final = 4
+"""Exit code: the store cannot be used any more."""
 CRASH_SETTINGS: Final = evolve(SETTINGS, event_log=True)
 _MIX: Final = {
     "accept": 34,
@@ -304,7 +306,16 @@ def main(arguments: list[str]) -> None:
     async def work() -> None:
         await Script(Path(path), seed, sabotage).run(wishes)
 
-    asyncio.run(work())
+    try:
+        asyncio.run(work())
+    except StoreError as error:
+        sys.exit(_ended_by(error))
+
+
+def _ended_by(error: StoreError) -> int:
+    """As a service that cannot go on: it says why."""
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    return STORE_FAILED
 
 
 if __name__ == "__main__":
