@@ -69,8 +69,19 @@ async def memory(bench: Bench) -> list[Line]:
     # Of the kernel's pages: what is less than a byte for each is their grain.
     left, least, most = spread([float(round(median(each.ended))) for each in found])
     return [
-        Line(NAME, f"by {held} more active inputs", "bytes each", active, None, "bytes", active, low, high, 1.5 * _KIB),
-        Line(NAME, f"by {batch} more ended inputs", "bytes each", left, None, "bytes", left, least, most, 0.0),
+        Line(
+            NAME,
+            f"memory by {held} more active inputs",
+            "bytes each",
+            active,
+            None,
+            "bytes",
+            active,
+            low,
+            high,
+            1.5 * _KIB,
+        ),
+        Line(NAME, f"memory by {batch} more ended inputs", "bytes each", left, None, "bytes", left, least, most, 0.0),
     ]
 
 

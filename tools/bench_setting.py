@@ -158,6 +158,11 @@ class Line:
     is_timed: bool = False
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from every other line of a run, the same in each run of a size."""
+        return self.name, self.what, self.reads
+
+    @property
     def met(self) -> bool | None:
         """Whether the aim is met; None without one."""
         if self.aim is None:
