@@ -257,7 +257,8 @@ async def _syncs(bench: Bench, by: Interpreter, work: str) -> float | None:
         try:
             async with PeerProcess(traced, work, directory) as process:
                 await process.do(times)
-        except PeerFailed:
+        except PeerFailed as error:
+            note(f"{by.name}: its syncs are not counted, for {error.problem}")
             return None
         counts.append(sum("sync" in line and "resumed" not in line for line in trace.read_text().splitlines()))
     return (counts[1] - counts[0]) / COUNTED

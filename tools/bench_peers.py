@@ -22,10 +22,12 @@ from collections.abc import Callable
 from importlib import metadata
 from itertools import count
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 TEXT = "x" * 200
+FULL = 2
+LOOKS = 100
 
 
 class Watched:
@@ -45,10 +47,12 @@ class Watched:
         return made
 
     def make_durable(self) -> None:
-        """Once more, after a library has set what it likes."""
+        """Once more where it is needed, after a library has set what it likes."""
         for each in self._opened:
             with contextlib.suppress(sqlite3.ProgrammingError):  # closed by now
-                each.execute("PRAGMA synchronous=FULL")
+                # One that is as it should be may be in use on another thread, and is let alone.
+                if _pragma(each, "synchronous") != FULL:
+                    each.execute("PRAGMA synchronous=FULL")
 
     def weakest(self) -> tuple[str, int]:
         """Journal mode and synchronous of the connection that promises least, of those that are open."""
@@ -66,9 +70,20 @@ class Watched:
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:
-    # A row may be a tuple, or whatever the library made of it.
-    (value,) = tuple(connection.execute(f"PRAGMA {name}").fetchone())
-    return value
+    """A setting. Where another thread of the library uses the connection just now, the next look tells it."""
+    for last in (*[False] * LOOKS, True):
+        try:
+            # A row may be a tuple, or whatever the library made of it.
+            (value,) = tuple(connection.execute(f"PRAGMA {name}").fetchone())
+        except sqlite3.ProgrammingError:
+            raise
+        except (sqlite3.Error, TypeError):
+            if last:
+                raise
+            sleep(0.01)
+        else:
+            return value
+    raise AssertionError(name)
 
 
 class Peer(ABC):
