@@ -137,7 +137,7 @@ def compared(entry: Entry, lines: Iterable[Line], earlier: Sequence[Entry]) -> d
     found = {}
     for line in lines:
         known = [row for each in alike for row in each.rows if row.key == line.key]
-        if line.is_timed or not known:
+        if not known:
             continue
         ratios = [row.ratio for row in known]
         best = max(ratios) if line.more_is_better else min(ratios)

@@ -168,11 +168,10 @@ def _meaning(sections: Sequence[Section]) -> str:
     """What the parts of the picture mean that are in it."""
     bars = [bar for section in sections for bar in section.bars]
     scales = "Each measure has a scale of its own. " if any(not each.heading and each.bars for each in sections) else ""
-    aims = (
-        "Solid mark: aim; dotted: what comes next. " if any(each.goal or each.aim is not None for each in bars) else ""
-    )
+    aims = "Solid mark: aim. " if any(each.aim is not None for each in bars) else ""
+    goals = "Dotted mark: what comes next. " if any(each.goal is not None for each in bars) else ""
     missed = "Orange: aim missed." if any(each.look == "missed" for each in bars) else ""
-    return f"{scales}Bar: median of the rounds. Whisker: least and greatest round. {aims}{missed}".strip()
+    return f"{scales}Bar: median of the rounds. Whisker: least and greatest round. {aims}{goals}{missed}".strip()
 
 
 def _bar(bar: Bar, y: int) -> list[str]:

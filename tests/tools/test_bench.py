@@ -91,6 +91,17 @@ async def test_a_row_about_a_past_that_was_not_made_fails(
         await ROWS[name](Bench(tmp_path, TINY))
 
 
+async def test_a_store_that_is_not_the_one_that_was_made_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: what is opened is counted, too, not only what was prepared."""
+
+    async def another(setting: Bench, row: str) -> Path:
+        return setting.new_directory() / "store"
+
+    monkeypatch.setattr(bench_past, "_past", another)
+    with pytest.raises(NothingMeasured, match="bench row open-after: 0 ended inputs, not 20"):
+        await ROWS["open-after"](Bench(tmp_path, TINY))
+
+
 async def test_the_store_with_a_past_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both rows that need it work on copies of one store, so neither sees what the other did."""
     made = []

@@ -19,7 +19,7 @@ from holdstate.tools import bench_by_hand, bench_memory, bench_tmpfs, bench_writ
 from holdstate.tools.bench_by_hand import Hand, by_hand
 from holdstate.tools.bench_file import Change, applied, change, rows_in, written_by_process
 from holdstate.tools.bench_memory import Held, anonymous_bytes, memory
-from holdstate.tools.bench_setting import RUNTIME, Bench, NothingMeasured, RowLeftOut, Size
+from holdstate.tools.bench_setting import DATA_FILE, RUNTIME, Bench, NothingMeasured, RowLeftOut, Size
 from holdstate.tools.bench_tmpfs import no_tmpfs, software
 from holdstate.tools.bench_written import written
 
@@ -76,6 +76,23 @@ async def test_what_is_written_is_exact(tmp_path: Path) -> None:
         )
         assert 3 * 4096 < lone.ratio < 10 * 4096
         assert gathered.ratio < lone.ratio / 10
+
+
+async def test_zeros_ahead_of_need_are_no_cost_of_a_commit(tmp_path: Path) -> None:
+    """A megabyte by which the file grows while a commit is counted is taken off."""
+    setting = Bench(tmp_path, TINY)
+    with LmdbStore.open(tmp_path / "store") as store:
+        driver = await PersistentRuntimeDriver.open(RUNTIME, store)
+
+        async def accept_and_lengthen() -> None:
+            await setting.accept(driver, 1)
+            data = (store.path / DATA_FILE).stat()
+            lmdb_files.append_zeros(str(store.path / DATA_FILE), (data.st_dev, data.st_ino), data.st_size + 1024 * 1024)
+
+        counter = bench_written.Counter(store, setting.new_directory())
+        await counter.step(accept_and_lengthen)
+    (cost,) = counter.costs
+    assert cost.file_bytes is None or 3 * 4096 < cost.file_bytes < 20 * 4096
 
 
 async def test_what_is_written_without_an_account_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
