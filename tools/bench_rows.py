@@ -7,6 +7,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from attrs import evolve
+
 from ..runtime import core
 from ..runtime.admitting import Prepared, prepare_input
 from ..runtime.commands import Accept
@@ -147,9 +149,12 @@ async def core_step(bench: Bench) -> list[Line]:
 
     theirs, ours = await interleaved(bench, loop, work)
     ratio, low, high = spread([own / other for own, other in zip(ours, theirs, strict=True)])
-    what = "the core step of an accept, in memory"
-    reads = f"times a loop of {_LOOP} additions"
-    return [Line("core", what, reads, per_call(ours, steps), per_call(theirs, steps), "µs", ratio, low, high)]
+    each, least, most = spread([per_call([own], steps) for own in ours])
+    line = Line("core", "the core step of an accept, in memory", "µs", each, per_call(theirs, steps))
+    return [
+        evolve(line, ratio=each, low=least, high=most, aim=20.0, is_timed=True),
+        evolve(line, reads=f"times a loop of {_LOOP} additions", ratio=ratio, low=low, high=high),
+    ]
 
 
 ROWS: Final = MappingProxyType(
