@@ -37,7 +37,7 @@ types: $(STAMP) ## check types
 	$(BIN)/mypy
 
 bench: $(STAMP) ## measure, in units of one raw LMDB commit
-	@$(BIN)/holdstate bench
+	@$(BIN)/holdstate bench $(BENCH_ARGS)
 
 docs: $(STAMP) ## build the documentation site in build/site, and run every example in it
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site docs build/site

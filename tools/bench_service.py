@@ -20,7 +20,8 @@ from ..runtime.service import RuntimeService
 from ..runtime.store import InputFilter
 from ..spec.vocabulary import InputState
 from ..stores.lmdb_store import LmdbStore
-from .bench_setting import CALLERS, Bench, Line, NothingMeasured, Raw, interleaved, need, per_call, spread
+from ..stores.memory_store import MemoryStore
+from .bench_setting import CALLERS, Bench, Line, NothingMeasured, Raw, interleaved, need, per_call, rounds_of, spread
 from .bench_visit import Visit
 
 COMMITS: Final = 3
@@ -45,21 +46,19 @@ async def service_lives(bench: Bench) -> list[Line]:
     name, what, size = "service", "accept to consumed, 64 runtimes at once", bench.size
     runtimes = [f"service {number}" for number in range(CALLERS)]
     lives = CALLERS * size.turns
-    with LmdbStore.open(bench.new_directory() / "store") as store, Raw(bench.new_directory()) as raw:
-        bench.stock_up(lives)
+    with bench.new_store() as store, Raw(bench.new_directory()) as raw:
         async with RuntimeService(store, NoWork()) as service:
-            theirs, ours = await interleaved(
-                bench, partial(raw.put, size.calls), partial(_live_together, bench, service, runtimes)
-            )
+            works = partial(raw.put, size.calls), partial(_live_together, bench, service, runtimes)
+            theirs, ours = await interleaved(bench, *works, stock=lives)
         raw.check(name)
-        need(name, sum(_consumed(store, each) for each in runtimes), (size.rounds + 1) * lives, "consumed inputs")
+        need(name, sum(_consumed(store, each) for each in runtimes), rounds_of(ours) * lives, "consumed inputs")
     pairs = zip(ours, theirs, strict=True)
     ratio, low, high = spread([(other / size.calls * COMMITS) / (own / lives) for own, other in pairs])
     rate, least, most = spread([lives / own for own in ours])
     ours_us, raw_us = per_call(ours, lives), per_call(theirs, size.calls) * COMMITS
     by_rate = Line(name, what, "lifecycles/s", rate, None, "lives/s", rate, least, most, 2_500.0, 4_000.0)
     by_ratio = Line(name, what, "times the rate of 3 raw commits", ours_us, raw_us, "µs", ratio, low, high)
-    return [evolve(line, more_is_better=True) for line in (by_rate, by_ratio)]
+    return [evolve(line, more_is_better=True) for line in (evolve(by_rate, is_timed=True), by_ratio)]
 
 
 async def _live_together(bench: Bench, service: RuntimeService, runtimes: list[str]) -> None:
@@ -74,7 +73,7 @@ async def _live(bench: Bench, service: RuntimeService, runtime_id: str) -> None:
             raise NothingMeasured("service", f"an input ended as {outcome}")
 
 
-def _consumed(store: LmdbStore, runtime_id: str) -> int:
+def _consumed(store: LmdbStore | MemoryStore, runtime_id: str) -> int:
     wanted, found = InputFilter(runtime_id, frozenset({InputState.CONSUMED})), 0
     after: int | None = None
     while True:
@@ -118,14 +117,14 @@ async def idle_service(bench: Bench) -> list[Line]:
     few, many = (Still(bench.new_directory() / "store", known) for known in (2, bench.size.known))
     for still in (few, many):
         await _make_known(still)
-    for number in range(bench.size.rounds + 1):
+    for number in bench.rounds():
         for still in (few, many):
             await _leave_work(bench, still)
             seen = await _visit(still)
             if number:
                 still.visits.append(seen)
     for still in (few, many):
-        _check(still, bench.size.rounds + 1)
+        _check(still, rounds_of(still.visits))
     return [
         _beside_few(many, few, "open to a run done", "ms", lambda seen: seen.first_run * _MS),
         _beside_few(many, few, "open to work found", "ms", lambda seen: seen.last_found * _MS),
