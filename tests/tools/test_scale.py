@@ -45,9 +45,13 @@ def _unheard(sample: Sample, number: int) -> None:
     """Nobody listens."""
 
 
-def _broken(directory: Path, plan: Plan = TINY) -> set[Promise]:
+def _found(directory: Path, plan: Plan = TINY) -> list[Broken]:
     with LmdbStore.open(directory / STORE, read_only=True) as store:
-        return {each.promise for each in broken_promises(store, plan)}
+        return list(broken_promises(store, plan))
+
+
+def _broken(directory: Path, plan: Plan = TINY) -> set[Promise]:
+    return {each.promise for each in _found(directory, plan)}
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
@@ -186,16 +190,27 @@ async def test_runs_that_see_an_input_twice_are_found(tmp_path: Path, monkeypatc
 
 
 async def test_inputs_of_another_seed_are_not_those_that_were_wanted(tmp_path: Path) -> None:
-    """Control: as many, but others."""
+    """Control: as many, but others; the snapshots say so, and the rows."""
     await _worked(tmp_path, evolve(TINY, seed=2))
     assert _broken(tmp_path) == {Promise.ORDER}
+    of_one = [each.problem for each in _found(tmp_path) if each.where == TINY.name(0)]
+    assert of_one == [
+        "its runs saw 7 inputs, but others or in another order",
+        "the 7 inputs that are stored are not the last of 7",
+    ]
 
 
 async def test_inputs_too_many_are_found(tmp_path: Path) -> None:
     """Control: one more than was brought, and a runtime that nobody wanted."""
     await _worked(tmp_path, evolve(TINY, inputs=31, runtimes=5))
     assert _broken(tmp_path, TINY) == {Promise.SOUND}
-    assert _broken(tmp_path, evolve(TINY, inputs=30, runtimes=5)) == {Promise.TWICE, Promise.ORDER}
+    fewer = evolve(TINY, inputs=30, runtimes=5)
+    assert _broken(tmp_path, fewer) == {Promise.TWICE, Promise.ORDER}
+    assert [each.problem for each in _found(tmp_path, fewer) if each.promise is Promise.TWICE] == [
+        "7 inputs have ended, 6 were brought",
+        "7 boundaries for 6 inputs of a run each",
+        "its runs saw 7 inputs, 6 were brought",
+    ]
 
 
 async def test_a_runtime_that_is_not_there_is_lost(tmp_path: Path) -> None:
