@@ -236,9 +236,9 @@ def _spin(nanoseconds: int) -> None:
 
 
 @contextmanager
-def campaign_directory(path: Path | None) -> Iterator[Path]:
+def campaign_directory(path: Path | None, prefix: str = "holdstate-kill-") -> Iterator[Path]:
     """A new directory under ``path`` (or among the temporary ones). It is removed unless its store was found bad."""
-    directory = Path(tempfile.mkdtemp(prefix="holdstate-kill-", dir=path))
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=path))
     kept: list[bool] = []
     try:
         yield directory

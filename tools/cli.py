@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "bench": ".bench_command:bench",
     "generate": ".generate_command:generate",
     "run": ".run_command:run",
+    "scale": ".scale_command:scale_command",
     "spec": ".spec_command:spec",
     "store": ".store_command:store",
     "test": ".test_command:test",

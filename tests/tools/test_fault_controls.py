@@ -45,15 +45,48 @@ FOUND_BY: Final = {
     "test_a_commit_that_landed_unnoticed_is_answered_as_done",
 }
 
+COUNTS: Final = "tests/guard/test_counts.py::"
+SYNCS: Final = "tests/guard/test_kernel_syncs.py::test_the_kernel_syncs_once_for_each_commit"
+GROWTH: Final = "tests/guard/test_growth.py::"
+GUARDED_BY: Final = {
+    "every accept commits twice": (
+        COUNTS + "test_an_operation_writes_what_the_table_says",
+        COUNTS + "test_the_file_counts_as_many_commits",
+        COUNTS + "test_lives_in_a_service_write_what_the_table_says",
+        SYNCS,
+    ),
+    "every accept puts a row more": (
+        COUNTS + "test_an_operation_writes_what_the_table_says",
+        COUNTS + "test_lives_in_a_service_write_what_the_table_says",
+    ),
+    "a commit has every input": (GROWTH + "test_rows_do_not_depend_on_other_inputs",),
+    "a step copies the state": (
+        GROWTH + "test_memory_of_a_command_does_not_depend_on_other_inputs",
+        GROWTH + "test_time_of_a_step_beside_many_inputs_is_that_beside_few",
+    ),
+    "publishing copies the state": (GROWTH + "test_memory_of_a_command_does_not_depend_on_other_inputs",),
+    "publishing walks the state": (
+        GROWTH + "test_calls_of_functions_do_not_depend_on_other_inputs",
+        GROWTH + "test_time_beside_many_inputs_is_that_beside_few",
+    ),
+}
+"""What costs more than it has to, and every guard that notices it."""
 
-@pytest.mark.parametrize("bug", FOUND_BY)
-def test_a_planted_bug_is_found(bug: str, project_root: Path, require_tool: Callable[[str], str]) -> None:
+CONTROLS: Final = [*FOUND_BY.items(), *((bug, guard) for bug, guards in GUARDED_BY.items() for guard in guards)]
+
+
+@pytest.mark.parametrize(("bug", "found_by"), CONTROLS)
+def test_a_planted_bug_is_found(
+    bug: str, found_by: str, project_root: Path, require_tool: Callable[[str], str]
+) -> None:
     """The test that is named beside it fails, and says so by itself or dies of it."""
     if bug in MOUNTS:
         require_tool("mount")
+    if found_by == SYNCS:
+        require_tool("strace")
     options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.planted_bugs"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *FOUND_BY[bug].split()],
+        [sys.executable, "-m", "pytest", *options, *found_by.split()],
         cwd=project_root,
         env={**os.environ, VARIABLE: bug, "HOLDSTATE_HYPOTHESIS_PROFILE": "as_found"},
         capture_output=True,
@@ -67,4 +100,4 @@ def test_a_planted_bug_is_found(bug: str, project_root: Path, require_tool: Call
 
 def test_every_bug_is_tried() -> None:
     """None is listed and forgotten."""
-    assert PLANTED.keys() <= FOUND_BY.keys()
+    assert PLANTED.keys() <= FOUND_BY.keys() | GUARDED_BY.keys()
