@@ -6,11 +6,12 @@ an ended input never changes, and a run that is over never becomes current again
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import takewhile
-from typing import Final, TypeVar
+from itertools import groupby, takewhile
+from operator import itemgetter
+from typing import Final, TypeVar, final
 from uuid import UUID
 
 from ..runtime.errors import StoreCorruption
@@ -69,52 +70,84 @@ def sweep_step(rows: Rows, after: bytes) -> tuple[int, bytes | None]:
 
 
 def prune_store(environment: StoreEnvironment, retention: Retention, now: datetime) -> Pruned:
-    """Prune every runtime; returns how many rows went in all."""
-    with environment.reading() as rows:
-        names = list(rows.scan(NAMES, b""))
-    total = Pruned()
-    for row in names:
+    """Prune every runtime, many of them in one transaction; returns how many rows went in all."""
+    pruning = _Pruning(environment)
+    if retention.keep_ended_seconds is not None:
+        before = now - timedelta(seconds=retention.keep_ended_seconds)
+        pruning.remove(partial(_doomed_inputs, before=before), _remove_inputs, _INPUTS_AT_ONCE)
+        pruning.remove(_doomed_runs, _remove_runs, _RUNS_AT_ONCE)
+    if retention.keep_events_seconds is not None:
+        before = now - timedelta(seconds=retention.keep_events_seconds)
+        pruning.remove(partial(_doomed_events, before=before), _remove_events, _EVENTS_AT_ONCE)
+    return pruning.total
+
+
+@final
+class _Pruning:
+    """The runtimes of a store, as long as all can be read that is looked at in them: where something cannot, nothing
+    more goes, for what still refers to it cannot be told. Without a quarantine that is raised.
+    """
+
+    def __init__(self, environment: StoreEnvironment) -> None:
+        self.total = Pruned()
+        self._environment = environment
+        self._prefixes: dict[bytes, None] = {}
+        with environment.reading() as rows:
+            for row in rows.scan(NAMES, b""):
+                try:
+                    self._prefixes[ordinal_prefix(decode_number(NAMES, *row))] = None
+                except StoreCorruption as error:
+                    self._set_aside(error)
+
+    def remove(
+        self, plan: Callable[[Rows, bytes], Sequence[T]], carry_out: Callable[[Rows, bytes, list[T]], Pruned], most: int
+    ) -> None:
+        """What ``plan`` finds in each runtime goes, at most ``most`` of it in one transaction."""
+        doomed: list[tuple[bytes, T]] = []
+        for prefix in tuple(self._prefixes):
+            try:
+                with self._environment.reading() as rows:
+                    doomed += [(prefix, each) for each in plan(rows, prefix)]
+            except StoreCorruption as error:
+                self._leave(prefix, error)
+            whole = len(doomed) - len(doomed) % most
+            for start in range(0, whole, most):
+                self._write(doomed[start : start + most], carry_out)
+            del doomed[:whole]
+        self._write(doomed, carry_out)
+
+    def _write(self, doomed: Sequence[tuple[bytes, T]], carry_out: Callable[[Rows, bytes, list[T]], Pruned]) -> None:
+        parts = {
+            prefix: [each for _, each in some]
+            for prefix, some in groupby(doomed, itemgetter(0))
+            if prefix in self._prefixes
+        }
+
+        def work(rows: Rows, prefixes: Iterable[bytes]) -> Pruned:
+            pruned = Pruned()
+            for prefix in prefixes:
+                pruned = pruned.plus(carry_out(rows, prefix, parts[prefix]))
+            return pruned
+
+        if not parts:
+            return
         try:
-            prefix = ordinal_prefix(decode_number(NAMES, *row))
-            if retention.keep_ended_seconds is not None:
-                before = now - timedelta(seconds=retention.keep_ended_seconds)
-                total = total.plus(_prune_inputs(environment, prefix, before))
-            if retention.keep_events_seconds is not None:
-                before = now - timedelta(seconds=retention.keep_events_seconds)
-                total = total.plus(_prune_events(environment, prefix, before))
+            self.total = self.total.plus(self._environment.write(partial(work, prefixes=parts), releases=always))
         except StoreCorruption as error:
-            # What still refers to what cannot be told: nothing more of this runtime goes.
-            if environment.quarantine is None:
-                raise
-            environment.quarantine.take(error)
-    return total
+            if len(parts) == 1 or self._environment.quarantine is None:
+                self._leave(next(iter(parts)), error)
+                return
+            for prefix, some in parts.items():  # so that what cannot be read keeps nobody else
+                self._write([(prefix, each) for each in some], carry_out)
 
+    def _leave(self, prefix: bytes, error: StoreCorruption) -> None:
+        del self._prefixes[prefix]
+        self._set_aside(error)
 
-def _prune_inputs(environment: StoreEnvironment, prefix: bytes, before: datetime) -> Pruned:
-    total = Pruned()
-    with environment.reading() as rows:
-        orders = _doomed_inputs(rows, prefix, before)
-    for some in _chunks(orders, _INPUTS_AT_ONCE):
-        total = total.plus(environment.write(partial(_remove_inputs, prefix=prefix, orders=some), releases=always))
-    with environment.reading() as rows:
-        runs = _doomed_runs(rows, prefix)
-    for some_runs in _chunks(runs, _RUNS_AT_ONCE):
-        total = total.plus(environment.write(partial(_remove_runs, prefix=prefix, runs=some_runs), releases=always))
-    return total
-
-
-def _prune_events(environment: StoreEnvironment, prefix: bytes, before: datetime) -> Pruned:
-    total = Pruned()
-    with environment.reading() as rows:
-        doomed = _doomed_events(rows, prefix, before)
-    for some in _chunks(doomed, _EVENTS_AT_ONCE):
-        total = total.plus(environment.write(partial(_remove_events, prefix=prefix, keys=some), releases=always))
-    return total
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    def _set_aside(self, error: StoreCorruption) -> None:
+        if self._environment.quarantine is None:
+            raise error
+        self._environment.quarantine.take(error)
 
 
 def _ended_at(record: InputRecord) -> datetime:
@@ -155,7 +188,7 @@ def _doomed_inputs(rows: Rows, prefix: bytes, before: datetime) -> list[int]:
     return [order for order, input_id in doomed if input_id not in kept]
 
 
-def _remove_inputs(rows: Rows, prefix: bytes, orders: Iterable[int]) -> Pruned:
+def _remove_inputs(rows: Rows, prefix: bytes, orders: list[int]) -> Pruned:
     going = Draft()
     inputs = keys = 0
     for order in orders:
@@ -194,7 +227,7 @@ def _doomed_runs(rows: Rows, prefix: bytes) -> list[UUID]:
     return sorted(found - needed)
 
 
-def _remove_runs(rows: Rows, prefix: bytes, runs: Iterable[UUID]) -> Pruned:
+def _remove_runs(rows: Rows, prefix: bytes, runs: list[UUID]) -> Pruned:
     counts = []
     for table in (RECEIPTS, RESULTS):
         keys = [key for run_id in runs for key, _ in rows.scan(table, run_prefix(prefix, run_id))]
@@ -210,7 +243,7 @@ def _doomed_events(rows: Rows, prefix: bytes, before: datetime) -> list[bytes]:
     return [key for key, _ in older]
 
 
-def _remove_events(rows: Rows, prefix: bytes, keys: Iterable[bytes]) -> Pruned:
+def _remove_events(rows: Rows, prefix: bytes, keys: list[bytes]) -> Pruned:
     return _count(rows, prefix, Pruned(events=sum([rows.delete(EVENTS, key) for key in keys])))
 
 

@@ -18,11 +18,11 @@ from holdstate.runtime.outcomes import BoundaryApplied, Run
 from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.service_settings import ServiceSettings
 from holdstate.runtime.settings import Retention
-from holdstate.runtime.store import InputFilter
+from holdstate.runtime.store import InputFilter, Pruned
 from holdstate.spec.vocabulary import InputState, OnCorrupt
 from holdstate.stores import lmdb_reader
 from holdstate.stores.codec_envelope import ROW_FORMAT, row_name, seal
-from holdstate.stores.lmdb_rows import ACTIVE, ENDED, NAMES, RECEIPTS, RUNTIMES, is_body
+from holdstate.stores.lmdb_rows import ACTIVE, ENDED, NAMES, PRUNED, RECEIPTS, RUNTIMES, is_body
 from holdstate.stores.lmdb_store import LmdbStore
 
 from .damage import flipped, overwrite, raw_rows
@@ -276,6 +276,32 @@ async def test_listing_and_pruning_go_on_without_damaged_rows(path: Path) -> Non
         assert store.prune(everything, now=later).inputs == 3
         assert (len(inputs_of(store, "one")), len(inputs_of(store, "two"))) == (2, 0)
         assert [finding.where for finding in store.quarantined] == [*names]
+
+
+async def test_a_row_that_pruning_cannot_count_keeps_its_own_runtime_alone(path: Path) -> None:
+    """Runtimes go together in one transaction; where that meets damage, each goes by itself (C38)."""
+    old, new = START.replace(year=2100), START.replace(year=2101)
+    everything = Retention(keep_ended_seconds=0.0)
+    for turn in range(2):
+        for runtime_id in ("one", "two", "three"):
+            with LmdbStore.open(path) as store:
+                driver = await opened(store, runtime_id)
+                await accept(driver, *(prompt(3 * turn + n) for n in range(3)))
+                await work_off(driver)
+        if turn == 0:
+            with LmdbStore.open(path) as store:
+                assert store.prune(everything, now=old).inputs == 9
+    (name,) = damage(path, PRUNED, lambda place, _: place == 1)
+    with LmdbStore.open(path) as store:
+        with pytest.raises(StoreCorruption):
+            store.prune(everything, now=new)
+        assert len(inputs_of(store, "one")) == 3
+    with LmdbStore.open(path, on_corrupt="quarantine") as store:
+        pruned = store.prune(everything, now=new)
+        assert pruned.inputs == 6
+        assert [len(inputs_of(store, each)) for each in ("one", "two", "three")] == [0, 3, 0]
+        assert [finding.where for finding in store.quarantined] == [name]
+        assert store.prune(everything, now=new) == Pruned()
 
 
 async def test_a_reload_sets_aside_what_was_damaged_meanwhile(path: Path) -> None:

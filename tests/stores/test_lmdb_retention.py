@@ -206,6 +206,22 @@ def test_pruning_goes_in_bounded_transactions(store: LmdbStore, books: Books) ->
     assert store.stats().ended_inputs == 0
 
 
+def test_many_runtimes_are_pruned_in_one_transaction(store: LmdbStore) -> None:
+    """As many commits as the rows need, however many runtimes they are of; each runtime has its own count."""
+    runtimes = [Books(f"r {number}", seed=number) for number in range(60)]
+    for each in runtimes:
+        each.open(store)
+        each.write(store, each.accept([None]))
+        each.write(store, each.stage())
+        each.write(store, each.finish())
+    before, later = last_txnid(store), runtimes[0].now + timedelta(days=1)
+    assert store.prune(Retention(keep_ended_seconds=0.0), now=later) == Pruned(inputs=60, receipts=60)
+    assert last_txnid(store) == before + 2
+    assert store.verify() == []
+    assert store.prune(Retention(keep_ended_seconds=0.0), now=later) == Pruned()
+    assert last_txnid(store) == before + 2
+
+
 def rewrite(store: LmdbStore, table: bytes, key: bytes, record: object) -> None:
     """Put another input record where one is, as no command would."""
     from holdstate.runtime.records import InputRecord
