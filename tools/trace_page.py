@@ -107,7 +107,7 @@ _SCRIPT: Final = """
 const steps = [...document.querySelectorAll("article")];
 const links = [...document.querySelectorAll("nav a[data-step]")];
 const main = document.querySelector("main"), only = document.getElementById("only");
-let at = -1, settling;
+let at = -1, settling, known;
 document.documentElement.classList.add("js");
 function show(number) {
   const wanted = Math.max(0, Math.min(steps.length - 1, number));
@@ -118,7 +118,12 @@ function show(number) {
   links[at].setAttribute("aria-current", "step");
   links[at].scrollIntoView({ block: "nearest" });
   clearTimeout(settling);
-  settling = setTimeout(() => { history.replaceState(null, "", "#" + at); document.title = titled + " · " + at; }, 120);
+  settling = setTimeout(() => {
+    document.title = titled + " · " + at;
+    if (location.hash !== known) return; // it was changed, and hashchange is about to say so
+    known = "#" + at;
+    history.replaceState(null, "", known);
+  }, 120);
 }
 function walk(number) { show(number); links[at].focus({ preventScroll: true }); }
 const titled = document.title;
@@ -139,6 +144,7 @@ document.addEventListener("click", event => {
   if (link) { event.preventDefault(); show(Number(link.hash.slice(1))); }
 });
 function named() {
+  known = location.hash;
   const wanted = /^#[0-9]+$/.test(location.hash) ? Number(location.hash.slice(1)) : steps.length - 1;
   show(wanted);
 }

@@ -113,6 +113,17 @@ async def test_an_address_that_changes_leads_to_its_step(open_page: Open) -> Non
     assert await shown.step() == "4"
 
 
+async def test_an_address_that_was_just_typed_is_not_written_over(open_page: Open) -> None:
+    """The page writes the address a moment after a step; what a reader typed in that moment counts."""
+    shown = await open_page(PAGE, "#1")
+    await shown.page.evaluate("window.setTimeout = later => { window.late = later; return 0; }")
+    await shown.press("ArrowDown")
+    await shown.page.evaluate("location.hash = '#4'; late()")
+    await shown.page.wait_for_selector("article[id='4'].current", timeout=5_000)
+    await shown.press("ArrowUp")
+    assert await shown.page.evaluate("late(); location.hash") == "#3"
+
+
 async def test_store_and_memory_are_side_by_side(open_page: Open) -> None:
     """One table, a row for what both have, marked where they differ."""
     shown = await open_page(PAGE)
