@@ -20,6 +20,8 @@ from hypothesis import Phase, settings
 
 from holdstate.tools.tlc import TlcMissing, TlcReport, find_jar, find_java, run_tlc
 
+from .crashed import finish_it, kill_in_a_run
+
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True, max_examples=2_000)
 settings.register_profile("as_found", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
@@ -55,6 +57,20 @@ def untraced() -> Iterator[None]:
 def project_root() -> Path:
     """The folder of pyproject.toml."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose process was killed inside a run. To be looked at only."""
+    return kill_in_a_run(tmp_path_factory.mktemp("crashed"))
+
+
+@pytest.fixture(scope="session")
+def recovered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, after another process went on. To be looked at only."""
+    store = kill_in_a_run(tmp_path_factory.mktemp("recovered"))
+    finish_it(store)
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,7 @@ class _Told:
     doubtful: dict[int, tuple[bool, ...]] = field(factory=dict)
     """Calls of steps that failed, which were not acknowledged, and whether they may have landed."""
     first: int = 0
+    has_failed: bool = False
 
     def hear(self, said: dict[str, Any]) -> None:
         """One line."""
@@ -110,6 +111,7 @@ class _Told:
         elif "kept" in said:
             self.blobs.append(said["kept"])
         elif "failed" in said:
+            self.has_failed = True
             failed = [number for number in range(self.first, len(self.calls)) if number not in self.answers]
             is_known = said["applied"] is False and len(failed) == 1
             self.doubtful |= dict.fromkeys(failed, (False,) if is_known else (False, True))
@@ -147,6 +149,7 @@ class SyscallCampaign:
         self._cases = cases
         self._errors = [each for each in errors if not (lasting and each == PASSING)]
         self._lasting = lasting
+        self._met = 0
         self._control = control
         self._processes = processes
         self.report = CrashReport("syscall", seed, control)
@@ -161,6 +164,7 @@ class SyscallCampaign:
             {
                 "system calls": len({(case.steps, case.call, case.number) for case in cases}),
                 "kills and errors there are": len(cases),
+                "errors that the worker met": 0,
             }
         )
         with Pool(self._folder, 1) as pool, ThreadPoolExecutor(self._processes) as workers:
@@ -205,6 +209,9 @@ class SyscallCampaign:
             told.hear(msgspec.json.decode(line))
         if ended.was_killed != (case.fault == KILL):
             raise TraceFailed(f"{case.injection} ended the worker with {ended.code}: {ended.complaint[-300:]}")
+        if case.fault != KILL and (told.has_failed or ended.code):
+            self._met += 1
+            self.report.facts["errors that the worker met"] = self._met
         # A service that cannot even begin says so and ends; later it has to go on, unless the error lasts.
         may_end = not told.steps or (case.lasts and ended.code == STORE_FAILED)
         if ended.code and case.fault != KILL and not may_end:

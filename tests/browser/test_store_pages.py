@@ -16,7 +16,6 @@ from holdstate.tools.history_views import history_view
 from holdstate.tools.input_history import history_of
 from holdstate.tools.store_page import store_page
 
-from ..crashed import finish_it, kill_in_a_run
 from ..tools.support import call
 from .conftest import Open
 from .test_trace_page import HOSTILE
@@ -24,20 +23,6 @@ from .test_trace_page import HOSTILE
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 LAYOUTS = [(1400, False), (830, True), (390, False), (390, True)]
-
-
-@pytest.fixture(scope="module")
-def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose process was killed inside a run."""
-    return kill_in_a_run(tmp_path_factory.mktemp("crashed"))
-
-
-@pytest.fixture(scope="module")
-def recovered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, after another process went on."""
-    store = kill_in_a_run(tmp_path_factory.mktemp("recovered"))
-    finish_it(store)
-    return store
 
 
 def page_of(store: Path, *words: object) -> str:

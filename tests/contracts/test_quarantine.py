@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from shutil import copytree
 
 import pytest
 from attrs import evolve
@@ -20,7 +21,7 @@ from holdstate.runtime.service_settings import ServiceSettings
 from holdstate.runtime.settings import Retention
 from holdstate.runtime.store import InputFilter, Pruned
 from holdstate.spec.vocabulary import InputState, OnCorrupt
-from holdstate.stores import lmdb_reader
+from holdstate.stores import lmdb_reader, lmdb_retention
 from holdstate.stores.codec_envelope import ROW_FORMAT, row_name, seal
 from holdstate.stores.lmdb_rows import ACTIVE, ENDED, NAMES, PRUNED, RECEIPTS, RUNTIMES, is_body
 from holdstate.stores.lmdb_store import LmdbStore
@@ -278,8 +279,14 @@ async def test_listing_and_pruning_go_on_without_damaged_rows(path: Path) -> Non
         assert [finding.where for finding in store.quarantined] == [*names]
 
 
-async def test_a_row_that_pruning_cannot_count_keeps_its_own_runtime_alone(path: Path) -> None:
-    """Runtimes go together in one transaction; where that meets damage, each goes by itself (C38)."""
+@pytest.mark.parametrize("at_once", [1, 500])
+async def test_a_row_that_pruning_cannot_count_keeps_its_own_runtime_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Runtimes go together in one transaction; where that meets damage, each goes by itself, and of the damaged one
+    nothing that a later transaction would take (C38).
+    """
+    monkeypatch.setattr(lmdb_retention, "_INPUTS_AT_ONCE", at_once)
     old, new = START.replace(year=2100), START.replace(year=2101)
     everything = Retention(keep_ended_seconds=0.0)
     for turn in range(2):
@@ -292,10 +299,11 @@ async def test_a_row_that_pruning_cannot_count_keeps_its_own_runtime_alone(path:
             with LmdbStore.open(path) as store:
                 assert store.prune(everything, now=old).inputs == 9
     (name,) = damage(path, PRUNED, lambda place, _: place == 1)
-    with LmdbStore.open(path) as store:
+    strict = copytree(path, path.with_name("strict"))
+    with LmdbStore.open(strict) as store:
         with pytest.raises(StoreCorruption):
             store.prune(everything, now=new)
-        assert len(inputs_of(store, "one")) == 3
+        assert len(inputs_of(store, "two")) == 3
     with LmdbStore.open(path, on_corrupt="quarantine") as store:
         pruned = store.prune(everything, now=new)
         assert pruned.inputs == 6

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from holdstate.tools.crash_command import crash
 from holdstate.tools.crash_pool import scratch_folder
 from holdstate.tools.crash_report import CrashReport
-from holdstate.tools.crash_syscall import ERRORS, SHORT, SyscallCampaign
+from holdstate.tools.crash_syscall import ERRORS, PASSING, SHORT, SyscallCampaign
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,15 @@ def test_an_early_acknowledgement_is_caught_by_a_kill() -> None:
     report = campaign(8, "ack-early")
     assert report.outcomes["lost"] > 0
     assert "the store holds" in " ".join(report.findings)
+
+
+@pytest.mark.parametrize("error", [each for each in ERRORS if each != PASSING])
+def test_an_error_is_met_and_not_only_asked_for(error: str) -> None:
+    """The worker hears of it: an injection that does nothing would be a campaign of nothing."""
+    with scratch_folder() as folder:
+        report = SyscallCampaign(folder, 3, 1, errors=(error,), lasting=True).run()
+    assert (report.findings, report.cases) == ([], 3)
+    assert int(report.facts["errors that the worker met"]) > 0
 
 
 def test_only_errors_of_system_calls_can_be_told_to_last() -> None:

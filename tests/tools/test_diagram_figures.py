@@ -30,26 +30,11 @@ from holdstate.tools.diagrams import dot
 from holdstate.tools.harness.coverage import Coverage, edges_of
 from holdstate.tools.store_survey import survey
 
-from ..crashed import finish_it, kill_in_a_run
 from .pictures import machines, problems
 from .support import call
 
 SHIPPED = (INPUT_LIFECYCLE, RUNTIME_STATE)
 EPOCH = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
-
-
-@pytest.fixture(scope="module")
-def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose process was killed inside a run."""
-    return kill_in_a_run(tmp_path_factory.mktemp("crashed"))
-
-
-@pytest.fixture(scope="module")
-def recovered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, after another process went on."""
-    store = kill_in_a_run(tmp_path_factory.mktemp("recovered"))
-    finish_it(store)
-    return store
 
 
 def draw(*words: object) -> str:

@@ -26,18 +26,15 @@ from holdstate.runtime.events import EventEnvelope
 from holdstate.spec.vocabulary import AbandonReason
 from holdstate.tools.input_history import InputHistory, history_of
 
-from ..crashed import finish_it, kill_in_a_run
 from .support import call
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def store(recovered: Path) -> Path:
     """A store whose process was killed inside a run, after another one went on."""
-    found = kill_in_a_run(tmp_path_factory.mktemp("killed"))
-    finish_it(found)
-    return found
+    return recovered
 
 
 def document(store: Path, *words: object) -> Any:
