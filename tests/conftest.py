@@ -21,6 +21,7 @@ from hypothesis import Phase, settings
 from holdstate.tools.tlc import TlcMissing, TlcReport, find_jar, find_java, run_tlc
 
 from .crashed import finish_it, kill_in_a_run
+from .needs import do_without
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True, max_examples=2_000)
@@ -34,12 +35,9 @@ def require_tool() -> Callable[[str], str]:
 
     def path_of(program: str) -> str:
         path = shutil.which(program)
-        if path is not None:
-            return path
-        notice = f"{program} is not installed, and this test runs it"
-        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
-            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
-        pytest.skip(notice)
+        if path is None:
+            do_without(f"{program} is not installed, and this test runs it")
+        return path
 
     return path_of
 
@@ -77,10 +75,7 @@ def recovered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation site, built as ``make docs`` builds it; without Sphinx the test is skipped, or fails."""
     if find_spec("sphinx") is None:
-        notice = "sphinx is not installed, and this test builds the documentation with it"
-        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
-            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
-        pytest.skip(notice)
+        do_without("sphinx is not installed, and this test builds the documentation with it")
     folder = tmp_path_factory.mktemp("site")
     built = build_site(project_root, project_root / "docs", folder)
     assert (built.returncode, built.stderr) == (0, "")
@@ -101,7 +96,5 @@ def tlc() -> Callable[..., TlcReport]:
         find_jar()
         find_java()
     except TlcMissing as missing:
-        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
-            pytest.fail(f"{missing} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
-        pytest.skip(str(missing))
+        do_without(str(missing))
     return run_tlc

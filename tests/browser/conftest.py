@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import pytest
 import pytest_asyncio
 from attrs import define, field
 
 from holdstate.tools.browser import find_chromium, missing
+
+from ..needs import do_without
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Dialog, Page
@@ -69,9 +69,7 @@ async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests here; without it they are skipped, or fail."""
     notice = missing()
     if notice is not None:
-        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
-            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
-        pytest.skip(notice)
+        do_without(notice)
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:

@@ -16,6 +16,8 @@ from holdstate.tools.page import page
 from holdstate.tools.pictures import PICTURES, Picture
 from holdstate.tools.screenshots import take_screenshots
 
+from ..needs import do_without
+
 SMALL = ("diagram-input_lifecycle", "crash-matrix")
 
 
@@ -31,9 +33,7 @@ def chromium() -> None:
     """Skips, or fails where all is required, without a browser."""
     notice = missing()
     if notice is not None:
-        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
-            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
-        pytest.skip(notice)
+        do_without(notice)
 
 
 @pytest.mark.usefixtures("chromium")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
+from ..needs import do_without
 
 DEADLINE_SECONDS = 60.0
 """Nothing waits longer. What is waited for takes a fraction of it, also on a slow machine."""
@@ -29,7 +28,4 @@ def need_modules(*names: str) -> None:
     """Skip the test where one of these is not installed, or fail it (``HOLDSTATE_REQUIRE_ALL``)."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        notice = f"this test needs {' and '.join(missing)}; install the extra dev"
-        if os.environ.get("HOLDSTATE_REQUIRE_ALL"):
-            pytest.fail(f"{notice} (HOLDSTATE_REQUIRE_ALL is set)", pytrace=False)
-        pytest.skip(notice)
+        do_without(f"this test needs {' and '.join(missing)}; install the extra dev")

@@ -21,6 +21,8 @@ from holdstate.tools.bench_peer_rows import Interpreter, PeerFailed, PeerLine, P
 from holdstate.tools.bench_peers import PEERS
 from holdstate.tools.bench_setting import Bench, NothingMeasured, Size
 
+from ..needs import do_without
+
 TINY = Size(calls=4, turns=1, lives=3, earlier=20, active=20, waiting=3, known=5, held=16, batch=16, steps=3, rounds=2)
 PROGRAM = bench_peer_rows._PROGRAM
 
@@ -51,7 +53,7 @@ def test_a_library_does_the_work_and_keeps_it_durably(tmp_path: Path, name: str,
     """So many works are in its database, seen by another connection; each commit was synced."""
     python = _installed(name)
     if python is None:
-        pytest.skip(f"{name} is not installed in {default_directory()}; holdstate bench --peers does that")
+        do_without(f"{name} is not installed in {default_directory()}; holdstate bench --peers does that")
     version, first, second, found = _ask(name, work, tmp_path, "do 3", "do 2", "check", python=python)
     assert isinstance(version, dict)
     assert isinstance(first, float)
