@@ -347,6 +347,15 @@ class PersistentRuntimeDriver:
         """The runtime in memory, with what is being committed now; to be read and not to be written."""
         return self._actor.image
 
+    def knows_active(self, input_id: InputId) -> bool:
+        """Whether memory alone tells that an input is active, once its admission was answered. Where it does not, a
+        call finds out.
+        """
+        actor = self._actor
+        if actor.finished is not None or actor.needs_care(self._committer.store.generation):
+            return False
+        return input_id in actor.image.inputs
+
     def when_settled(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once every call that was made so far has happened, or was refused."""
 

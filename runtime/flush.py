@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from time import perf_counter
 from typing import cast, final
@@ -19,18 +18,13 @@ from ..spec.errors import HoldstateError
 from .actor import Actor
 from .answers import answer_to, as_store_error, is_gone, is_idle
 from .collector import paused_collector
+from .commit_thread import CommitThread
 from .errors import StoreError, WrongLoop
 from .group import Call, Decided, Group, Opening
 from .settling import publish, read_back, take_back
 from .store import Claim, RuntimeStore, WriteResult, Written
 from .store_view import StoreView
 from .turn import Member, Turn
-
-LONG_COMMIT_SECONDS = 0.005
-"""While commits take less on average they run on the loop: a thread would cost more than it gives."""
-
-_NEWEST_SHARE = 0.2
-"""Of the newest commit in the average."""
 
 MOST_IN_A_ROW = 32
 """Calls that are flushed at once before one goes through the loop, which looks for input and timers meanwhile."""
@@ -58,8 +52,7 @@ class GroupCommitter:
         self._in_a_row = 0
         self._held_seconds = 0.0
         self._in_flight: tuple[Group, list[Member | Opening], ThreadFuture[list[WriteResult]]] | None = None
-        self._thread: ThreadPoolExecutor | None = None
-        self._average_seconds = 0.0
+        self._thread = CommitThread()
 
     @property
     def store(self) -> RuntimeStore:
@@ -158,7 +151,7 @@ class GroupCommitter:
         if call.future.cancelled():
             return
         needs_care = call.actor.needs_care(self._store.generation)
-        if needs_care or self._average_seconds > LONG_COMMIT_SECONDS or not self._flush_plainly(call):
+        if needs_care or self._thread.is_wanted or not self._flush_plainly(call):
             self._queue.appendleft(call)
             self._flush_queue(presumes_new=not needs_care)
 
@@ -215,7 +208,7 @@ class GroupCommitter:
             raise as_store_error(error, applied=applied) from error
         taken = perf_counter() - started
         self._held_seconds += taken
-        self._average_seconds += (taken - self._average_seconds) * _NEWEST_SHARE
+        self._thread.note(taken)
         return result
 
     def _flush_queue(self, *, presumes_new: bool = False) -> None:
@@ -232,8 +225,11 @@ class GroupCommitter:
         except Exception as error:  # noqa: BLE001 - nothing was written yet, whatever it was
             self._settle_failure(group, writing, as_store_error(error, applied=False))
             return
-        if items and self._average_seconds > LONG_COMMIT_SECONDS and self._start_thread(group, writing, write):
-            return
+        if items and self._thread.is_wanted and self._loop is not None:
+            future = self._thread.start(write, self._loop, self._finish)
+            if future is not None:
+                self._in_flight = (group, writing, future)
+                return
         self._write_here(group, writing, write)
 
     def _decide_all(self, group: Group, view: StoreView) -> None:
@@ -300,34 +296,8 @@ class GroupCommitter:
             self._settle_failure(group, writing, as_store_error(error, applied=None))
         else:
             if writing:
-                self._average_seconds += (perf_counter() - started - self._average_seconds) * _NEWEST_SHARE
+                self._thread.note(perf_counter() - started)
             self._settle(group, writing, results)
-
-    def _start_thread(
-        self, group: Group, writing: list[Member | Opening], write: Callable[[], list[WriteResult]]
-    ) -> bool:
-        """Write on the thread; False where the program is ending, and threads take nothing more."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holdstate-commit")
-        loop = self._loop
-        try:
-            future = self._thread.submit(self._timed, write)
-        except RuntimeError:
-            return False
-        self._in_flight = (group, writing, future)
-
-        def wake(done: ThreadFuture[list[WriteResult]]) -> None:
-            if loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._finish, done)
-
-        future.add_done_callback(wake)
-        return True
-
-    def _timed(self, write: Callable[[], list[WriteResult]]) -> list[WriteResult]:
-        started = perf_counter()
-        results = write()
-        self._average_seconds += (perf_counter() - started - self._average_seconds) * _NEWEST_SHARE
-        return results
 
     def _finish(self, done: ThreadFuture[list[WriteResult]]) -> None:
         assert self._in_flight is not None, "a commit is settled once, by its loop or by the one that adopts it"

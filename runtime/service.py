@@ -121,20 +121,25 @@ class RuntimeService:
     ) -> InputOutcome:
         """How an input ends that was admitted, now or before."""
         if isinstance(answer, Accepted):
-            return await self._wait(runtime_id, answer.input_id, ending)
+            return await self._wait(runtime_id, answer.input_id, ending, is_admitted=True)
         assert isinstance(answer, Deduplicated), answer
         was_active = answer.terminal_outcome is None  # when its admission was answered, so that its end was heard of
-        return await self._wait(runtime_id, answer.existing_id, ending if was_active else None)
+        return await self._wait(runtime_id, answer.existing_id, ending if was_active else None, is_admitted=True)
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
         """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
-        return await self._wait(runtime_id, input_id, None)
+        return await self._wait(runtime_id, input_id, None, is_admitted=False)
 
-    async def _wait(self, runtime_id: str, input_id: InputId, watched: asyncio.Future[Ending] | None) -> InputOutcome:
+    async def _wait(
+        self, runtime_id: str, input_id: InputId, watched: asyncio.Future[Ending] | None, *, is_admitted: bool
+    ) -> InputOutcome:
         waited = input_id
         try:
             while True:
-                ending = await (self._ended(runtime_id, waited) if watched is None else asyncio.shield(watched))
+                if watched is None:
+                    ending = await self._ended(runtime_id, waited, is_admitted=is_admitted)
+                else:
+                    ending = await asyncio.shield(watched)
                 if not isinstance(ending, InputRecord):
                     return WaitFailed(input_id, ending)
                 ref = ResultRef.of(ending)
@@ -145,10 +150,12 @@ class RuntimeService:
         except HoldstateError as error:
             return WaitFailed(input_id, error)
 
-    async def _ended(self, runtime_id: str, input_id: InputId) -> Ending:
+    async def _ended(self, runtime_id: str, input_id: InputId, *, is_admitted: bool) -> Ending:
         async with self._pool.use(runtime_id) as entry:
             future = entry.waiters.future(input_id)  # before the look: an end between the two is not missed
             try:
+                if is_admitted and entry.driver.knows_active(input_id):
+                    return await future
                 record = await entry.driver.input_record(input_id)
                 if record is None:
                     return UnknownInput(runtime_id, input_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ..runtime import flush
+from ..runtime import commit_thread
 from ..spec.errors import HoldstateError
 from .crash_checker import STORE, check, serve
 from .crash_host_case import DISTURBED, Case, Other
@@ -66,7 +66,7 @@ async def _live(path: Path, name: str, fault: HostFault, seed: str, others: tupl
 def main(arguments: list[str]) -> None:
     """``FOLDER``: where the stores are made."""
     folder = Path(arguments[0]) / f"host-{os.getpid()}"
-    flush.LONG_COMMIT_SECONDS = inf
+    commit_thread.LONG_COMMIT_SECONDS = inf
     may_mount = leave_the_namespace()
 
     def do(job: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from uuid import UUID
 import msgspec
 from attrs import evolve
 
-from ..runtime import flush
+from ..runtime import commit_thread
 from ..runtime.blocks import ImageBlock
 from ..runtime.driver import PersistentRuntimeDriver
 from ..runtime.environment import Environment
@@ -301,7 +301,7 @@ def main(arguments: list[str]) -> None:
     path, seed, steps, sabotage = arguments
     wishes = [*[ANY] * (int(steps) - 1), LAST] if steps.isdecimal() else steps.split(",")
     # However slow the disk is: on one thread each run makes the same system calls in the same order.
-    flush.LONG_COMMIT_SECONDS = inf
+    commit_thread.LONG_COMMIT_SECONDS = inf
 
     async def work() -> None:
         await Script(Path(path), seed, sabotage).run(wishes)

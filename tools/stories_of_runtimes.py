@@ -263,7 +263,7 @@ async def failing_openings(stage: Stage) -> None:
 async def on_a_thread(stage: Stage) -> None:
     """Commits that take long are made on a thread, where a caller may go away meanwhile."""
     driver = await stage.open()
-    driver._committer._average_seconds = 1e6  # noqa: SLF001 - as if commits took that long
+    driver._committer._thread.average_seconds = 1e6  # noqa: SLF001 - as if commits took that long
     await accepted(stage, driver, ("event", 1), ("event", 2))
     going = asyncio.ensure_future(driver.begin_run())
     for _ in range(2):  # until it is decided, and its commit is under way

@@ -300,11 +300,11 @@ async def outcome_of(call: Awaitable[T]) -> T | HoldstateError:
 def on_the_thread(store: RuntimeStore) -> Iterator[None]:
     """Commits of ``store`` run on the committing thread."""
     committer = committer_of(store)
-    committer._average_seconds = 10.0**9
+    committer._thread.average_seconds = 10.0**9
     try:
         yield
     finally:
-        committer._average_seconds = 0.0
+        committer._thread.average_seconds = 0.0
 
 
 # -- faults at every store call ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread
 from holdstate.stores.lmdb_store import LmdbStore
 from holdstate.tools.bench_setting import last_transaction
 
@@ -32,7 +32,7 @@ def test_lives_in_a_service_write_what_the_table_says(tmp_path: Path, runtimes: 
 @pytest.mark.parametrize("runtimes", OF_A_SERVICE)
 def test_a_slow_disk_changes_no_count(tmp_path: Path, runtimes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where commits take long they are made on a thread; what shares one does not depend on that."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
     assert counted_service(tmp_path / "store", runtimes) == OF_A_SERVICE[runtimes]
 
 

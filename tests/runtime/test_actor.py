@@ -298,3 +298,28 @@ async def test_the_cursor_walks_the_lanes_and_starts_over_when_they_change() -> 
     assert await driver.dequeue_next() == (prompt.header.id, prompt)
     await driver.cancel_run(run)
     assert await driver.dequeue_next() == (steer.header.id, steer)
+
+
+async def test_memory_knows_an_active_input_while_nothing_is_in_doubt() -> None:
+    """Not one that ended or that nobody knows; and nothing of a driver in doubt, or of one that is finished."""
+    store = FaultyStore(MemoryStore())
+    driver = await opened(store)
+    given, other = PromptInput.new("a"), PromptInput.new("b")
+    assert not driver.knows_active(given.header.id)
+    await driver.accept_input(given)
+    assert driver.knows_active(given.header.id)
+    store.arm(Plan(Fault.UNKNOWN, write=0, failing_reads=1))
+    with pytest.raises(StoreError):
+        await driver.accept_input(other)
+    assert not driver.knows_active(given.header.id)
+    await driver.active_input_ids()  # settles it
+    assert driver.knows_active(given.header.id)
+    assert not driver.knows_active(other.header.id)
+    run = await driver.begin_run()
+    assert run is not None
+    assert driver.knows_active(given.header.id)
+    await driver.complete_run(run)
+    assert not driver.knows_active(given.header.id)
+    await driver.accept_input(other)
+    await driver.close()
+    assert not driver.knows_active(other.header.id)

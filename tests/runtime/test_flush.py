@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from holdstate.runtime import calls, flush
+from holdstate.runtime import calls, commit_thread, flush
 from holdstate.runtime.admitting import Prepared, prepare_input
 from holdstate.runtime.commands import Retire
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
@@ -54,11 +54,11 @@ async def turns(count: int = 5) -> None:
 @pytest.fixture
 def threaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit runs on the thread."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
 
 
 def _has_thread(committer: flush.GroupCommitter) -> bool:
-    return committer._thread is not None
+    return committer._thread.is_started
 
 
 def _unwritable(group: object) -> NoReturn:
@@ -339,17 +339,19 @@ async def test_cancelling_a_begin_run_that_had_nothing_to_do_or_failed_is_harmle
 async def test_long_commits_move_to_the_thread_and_short_ones_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The average decides; it is the clock's word, which this test gives."""
     ticks = iter(range(0, 10**6, 5))
-    monkeypatch.setattr(flush, "perf_counter", lambda: float(next(ticks)))
+    for module in (flush, commit_thread):
+        monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
     store = MemoryStore()
     driver = await opened(store)
     committer = driver._committer
     assert not _has_thread(committer)
     await driver.accept_input(PromptInput.new("a"))
     assert _has_thread(committer)
-    monkeypatch.setattr(flush, "perf_counter", lambda: 0.0)
+    for module in (flush, commit_thread):
+        monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
     for _ in range(60):
         await driver.accept_input(PromptInput.new("a"))
-    assert committer._average_seconds < flush.LONG_COMMIT_SECONDS
+    assert committer._thread.average_seconds < commit_thread.LONG_COMMIT_SECONDS
 
 
 @pytest.mark.usefixtures("threaded")

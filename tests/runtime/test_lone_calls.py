@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread, flush
 from holdstate.runtime.answers import is_idle
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.errors import StoreError
@@ -26,7 +26,7 @@ from tests.faults import Fault, FaultyStore, Plan
 @pytest.fixture(autouse=True)
 def unthreaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, commits stay on the loop."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", inf)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", inf)
 
 
 async def opened(store: Any, runtime_id: str = "r") -> Driver:
@@ -204,7 +204,7 @@ async def test_a_call_from_a_listener_is_no_flush_within_a_flush(
     """It waits until all of the group are answered, also where the group was written on the thread."""
     store = MemoryStore()
     driver = await opened(store)
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", threshold)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", threshold)
     committer = committer_of(store)
     called: list[asyncio.Future[object]] = []
     early: list[bool] = []

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread, flush
 from holdstate.runtime.driver import PersistentRuntimeDriver as Driver
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import Fenced, NotReady, StoreError
@@ -23,7 +23,7 @@ from .test_lone_calls import accept, opened, outcome_at_once
 @pytest.fixture(autouse=True)
 def unthreaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, commits stay on the loop."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", inf)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", inf)
     monkeypatch.setattr(flush, "LONGEST_HOLD_SECONDS", inf)
 
 
@@ -117,7 +117,7 @@ async def test_on_the_thread_it_is_decided_again_too(monkeypatch: pytest.MonkeyP
     first = PromptInput.new("a", idempotency_key="k")
     await driver.accept_input(first)
     await driver.complete_run(await driver.begin_run())
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
     store.arm(Plan())
     outcome = await driver.accept_input(PromptInput.new("a", idempotency_key="k"))
     assert isinstance(outcome, Deduplicated)

@@ -15,7 +15,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from holdstate.runtime import flush, status
+from holdstate.runtime import commit_thread, status
 from holdstate.runtime.errors import StoreError
 from holdstate.runtime.ids import InputId
 from holdstate.runtime.open_runtime import OpenRuntime
@@ -64,7 +64,7 @@ class World(RuleBasedStateMachine):
         random = Random(f"order {seed}")
         self.loop = VirtualLoop(lambda ready: random.randrange(ready) if random.random() < surprise else 0)
         self.patches = ExitStack()
-        self.patches.enter_context(patch.object(flush, "LONG_COMMIT_SECONDS", inf))
+        self.patches.enter_context(patch.object(commit_thread, "LONG_COMMIT_SECONDS", inf))
         self.patches.enter_context(patch.object(status, "STATS_SECONDS", inf))
         self.promises = Promises()
         self.generations = [0] * RUNTIMES

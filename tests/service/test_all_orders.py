@@ -306,7 +306,7 @@ def test_a_wake_up_that_is_lost_in_one_order_is_found(
 def test_a_waiter_that_looks_before_it_listens_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """An input that ends between the look and the listening leaves its waiter stuck, in some orders only."""
 
-    async def looks_first(service: RuntimeService, runtime_id: str, waited: InputId) -> Ending:
+    async def looks_first(service: RuntimeService, runtime_id: str, waited: InputId, *, is_admitted: bool) -> Ending:
         async with service._pool.use(runtime_id) as entry:
             record = await entry.driver.input_record(waited)
             assert record is not None

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from holdstate.blocking import BlockingRun, BlockingRuntimeService
-from holdstate.runtime import flush, loop_thread
+from holdstate.runtime import commit_thread, loop_thread
 from holdstate.runtime.blocking_executor import OnThreads
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import (
@@ -137,7 +137,7 @@ def test_lifecycle_commands_answer(working: Working) -> None:
 
 def test_an_acceptance_that_takes_too_long_is_not_taken_back(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller is told so, and finds out later; the input goes on (C10)."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
     go_on, original = threading.Event(), MemoryStore.prepare
 
     def slow(store: MemoryStore, group: Any) -> Any:
@@ -571,7 +571,7 @@ def test_commits_go_on_where_threads_take_no_more_work(monkeypatch: pytest.Monke
     def refuse(*_: object) -> None:
         raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
     with BlockingRuntimeService(MemoryStore()) as service:
         given = PromptInput.new("x")
@@ -593,7 +593,7 @@ def test_the_backlog_of_an_earlier_service_is_worked_off(working: Working) -> No
 PROGRAM = """
     import sys
     from holdstate.blocking import BlockingRuntimeService
-    from holdstate.runtime import flush
+    from holdstate.runtime import commit_thread
     from holdstate import LmdbStore, PromptInput
     import threading
 
@@ -602,7 +602,7 @@ PROGRAM = """
             began.set()
             threading.Event().wait()
 
-    flush.LONG_COMMIT_SECONDS = float(sys.argv[2])
+    commit_thread.LONG_COMMIT_SECONDS = float(sys.argv[2])
     began = threading.Event()
     store = LmdbStore.open(sys.argv[1])
     service = BlockingRuntimeService(store, Waiting())

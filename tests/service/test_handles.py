@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.environment import RuntimeSettings
 from holdstate.runtime.errors import InputRejected, ServiceClosed, StoreError, UnknownInput, WaitTimedOut
 from holdstate.runtime.executor import ActiveRun
@@ -256,6 +257,36 @@ def test_running_out_of_patience_cancels_nothing() -> None:
             return await handle.outcome()
 
     assert run(scenario).result == b"gated"
+
+
+def test_a_handle_waits_for_an_active_input_without_a_call() -> None:
+    """Its admission was answered, so memory knows; whoever waits for any id has to ask."""
+
+    async def scenario() -> tuple[int, int]:
+        gate, asked = Gate(), 0
+        ask = PersistentRuntimeDriver.input_record
+
+        async def counted(driver: PersistentRuntimeDriver, input_id: InputId) -> Any:
+            nonlocal asked
+            asked += 1
+            return await ask(driver, input_id)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PersistentRuntimeDriver, "input_record", counted)
+            async with serving(Scripted({"a": gate})) as service:
+                given = prompt("a")
+                handle, again = [await service.submit(RUNTIME, given) for _ in range(2)]
+                works = [handle.outcome(), again.outcome(), service.wait(RUNTIME, handle.input_id)]
+                waits = [asyncio.ensure_future(work) for work in works]
+                await gate.began.wait()
+                await takes(1.0)
+                by_waits = asked
+                gate.opened.set()
+                assert [await each for each in waits] == [Completed(handle.input_id, b"gated")] * 3
+                await handle.outcome()
+                return by_waits, asked
+
+    assert run(scenario) == (1, 2)
 
 
 def test_a_cancelled_waiter_leaves_nothing_behind() -> None:

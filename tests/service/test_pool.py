@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread
 from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.errors import Fenced, ServiceClosed, StoreClosed, StoreCorruption, StoreError
 from holdstate.runtime.executor import ActiveRun
@@ -314,7 +314,7 @@ def test_a_commit_on_its_way_keeps_its_runtime_open() -> None:
                 await asyncio.sleep(0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+        patch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
         patch.setattr(MemoryStore, "prepare", slowly)
         asyncio.run(scenario())
 

@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 from attrs import frozen
 
-from holdstate.runtime import flush, observation
+from holdstate.runtime import commit_thread, flush, observation
 
 from .loop_states import digest_of
 
@@ -261,7 +261,7 @@ def _run_on(loop: VirtualLoop, scenario: Callable[[], Coroutine[Any, Any, T]]) -
     try:
         asyncio.set_event_loop(loop)
         # A commit on a thread would end when the machine likes.
-        with patch.object(flush, "LONG_COMMIT_SECONDS", inf):
+        with patch.object(commit_thread, "LONG_COMMIT_SECONDS", inf):
             loop.main = loop.create_task(scenario())
             result = loop.run_until_complete(loop.main)
             widths = list(loop.widths)

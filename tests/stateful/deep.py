@@ -20,7 +20,7 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread
 
 from .machine import DriverMachine
 from .test_stateful_lmdb import LmdbMachine
@@ -39,7 +39,7 @@ def go_deep(machine: type[DriverMachine], steps: int, number: int) -> Counter[st
     machine.taken.clear()
     World.steps.clear()
     turn = 0
-    with patch.object(flush, "LONG_COMMIT_SECONDS", inf):  # on the loop, however busy the machine is
+    with patch.object(commit_thread, "LONG_COMMIT_SECONDS", inf):  # on the loop, however busy the machine is
         while counted() < steps:
             seed(f"{number}/{turn}")(machine)
             run_state_machine_as_test(machine, settings=_settings())

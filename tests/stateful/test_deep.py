@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import Phase
 
-from holdstate.runtime import batches, flush
+from holdstate.runtime import batches, commit_thread
 
 from . import deep
 from .test_stateful_memory import MemoryMachine
@@ -42,7 +42,7 @@ def test_a_busy_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     """Commits that seem to take long would go to a thread, where the steps of a caller cannot be counted."""
     steps = []
     for long in (0.005, -1.0):
-        monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", long)
+        monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", long)
         deep.go_deep(MemoryMachine, 100, 3)
         steps.append(deep.counted())
     assert steps[0] == steps[1]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread
 from holdstate.runtime.store import RuntimeStore
 from holdstate.stores.lmdb_store import LmdbStore
 
@@ -34,7 +34,7 @@ def test_the_driver_over_lmdb_agrees_with_the_model(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """C48: the same commands over the embedded store, fewer of them."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", 3600.0)  # on the loop, however slow the disk is
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", 3600.0)  # on the loop, however slow the disk is
     LmdbMachine.taken.clear()
     run_state_machine_as_test(LmdbMachine, settings=scaled(examples=80, steps=40))
     with capsys.disabled():

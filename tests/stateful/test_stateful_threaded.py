@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from holdstate.runtime import flush
+from holdstate.runtime import commit_thread
 from holdstate.runtime.store import RuntimeStore
 from holdstate.stores.memory_store import MemoryStore
 
@@ -28,7 +28,7 @@ def test_a_driver_whose_commits_run_on_a_thread_agrees_with_the_model(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """C10, C18: what is answered, and when, does not depend on where the commit runs."""
-    monkeypatch.setattr(flush, "LONG_COMMIT_SECONDS", -1.0)
+    monkeypatch.setattr(commit_thread, "LONG_COMMIT_SECONDS", -1.0)
     ThreadedMachine.taken.clear()
     run_state_machine_as_test(ThreadedMachine, settings=scaled(examples=40, steps=30))
     with capsys.disabled():
