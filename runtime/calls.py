@@ -25,12 +25,10 @@ def accept(turn: Turn, prepared: Prepared) -> object:
     """Admit an input, or say that it is known. One that can only be new by what memory knows is not looked for."""
     header = prepared.input.header
     if turn.presumes_new and header.durability is not Durability.EPHEMERAL and _is_unknown(turn, header):
-        turn.has_presumed = True
         with suppress(NotReady):
             outcome = _admit(turn, prepared, None)
             if type(outcome) is Accepted:
                 return outcome
-        turn.has_presumed = False  # whether it is known comes before everything that speaks against it
     existing = turn.find_input(header.id)
     if existing is None and header.idempotency_key is not None:
         existing = turn.find_by_key(header.idempotency_key)

@@ -146,7 +146,7 @@ class GroupCommitter:
         """A flush of one call. What is out of the ordinary is left to a group.
 
         An input that nobody in memory knows is presumed to be new, for the write looks into the store anyway. Where
-        the store refuses it, nothing was changed, and the call is decided again by what the store says.
+        the store refuses it, nothing was changed, and the call is decided again by what the store says; once.
         """
         if call.future.cancelled():
             return
@@ -181,7 +181,7 @@ class GroupCommitter:
                 self._settle_failure(group, (member,), error)
                 return True
             if not isinstance(result, Written):
-                if turn.has_presumed and isinstance(result, StoreError):
+                if isinstance(result, StoreError) and not call.looks_first:
                     member.undo()
                     call.looks_first = True
                     return False
@@ -316,26 +316,29 @@ class GroupCommitter:
     # -- after the write -------------------------------------------------------------------------------------------
 
     def _settle(self, group: Group, writing: Sequence[Member | Opening], results: Sequence[WriteResult]) -> None:
-        if group.presumes_new and results and isinstance(results[0], StoreError) and group.has_presumed:
-            self._look_first(group)
-            return
         failed: dict[str, HoldstateError] = {}
         for item, result in zip(writing, results, strict=True):
             if isinstance(item, Opening):
                 answer_to(item.future, result.commit if isinstance(result, Written) else result)
             elif not isinstance(result, Written):
                 take_back(item, result)
-                failed[item.actor.runtime_id] = result
+                if not isinstance(result, StoreError) or not self._decides_again(group, item.actor):
+                    failed[item.actor.runtime_id] = result
         publish(group, failed)
         self._answer_all(group, failed)
 
-    def _look_first(self, group: Group) -> None:
-        """The store refused what was presumed of it: the one call of ``group`` is next in line."""
-        for member in group.members.values():
-            member.undo()
-        for decided in group.decided:
-            decided.call.looks_first = True
-            self._queue.appendleft(decided.call)
+    def _decides_again(self, group: Group, actor: Actor) -> bool:
+        """The store refused what ``actor`` would have written: it is not as it was presumed to be, or no longer as it
+        was when it was looked at. The calls are next in line, to be decided by what it says now; False when they were.
+        """
+        calls = group.calls_of(actor)
+        if all(call.looks_first for call in calls):
+            return False
+        group.drop(actor)
+        for call in calls:
+            call.looks_first = True
+        self._queue.extendleft(reversed(calls))
+        return True
 
     def _answer_all(self, group: Group, failed: dict[str, HoldstateError]) -> None:
         for decided in group.decided:

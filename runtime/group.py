@@ -23,7 +23,7 @@ class Call:
     alone: bool = False
     """Needs the store as it is: nothing of the same runtime may be decided earlier in its group."""
     looks_first: bool = False
-    """The store refused what was presumed of it."""
+    """The store refused what came of it when it was decided before."""
 
 
 @define(eq=False)
@@ -54,16 +54,23 @@ class Group:
         self.decided: list[Decided] = []
         self.postponed: list[Call] = []
 
-    @property
-    def has_presumed(self) -> bool:
-        return any(each.turn.has_presumed for each in self.decided)
-
     def writing(self) -> list[Member | Opening]:
         """The members that write."""
         writing: list[Member | Opening] = [member for member in self.members.values() if member.is_stored]
         if self.openings:
             writing += self.openings.values()
         return writing
+
+    def calls_of(self, actor: Actor) -> list[Call]:
+        """The calls of one runtime, in their order."""
+        calls = [each.call for each in self.decided] + self.postponed
+        return [call for call in calls if call.actor is actor]
+
+    def drop(self, actor: Actor) -> None:
+        """Forget one runtime with its calls."""
+        del self.members[actor.runtime_id]
+        self.decided = [each for each in self.decided if each.call.actor is not actor]
+        self.postponed = [call for call in self.postponed if call.actor is not actor]
 
     def may_join(self, entry: Call | Opening, runtime_id: str) -> bool:
         """Whether ``entry`` can be decided in this group: one member per runtime, and nobody beside a claim."""

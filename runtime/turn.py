@@ -174,7 +174,6 @@ class Turn:
         "actor",
         "after_commit",
         "applied",
-        "has_presumed",
         "member",
         "presumes_new",
         "view",
@@ -186,7 +185,6 @@ class Turn:
         self.member = member
         self.view = view
         self.presumes_new = presumes_new
-        self.has_presumed = False
         self._at: datetime | None = None
         self.applied: list[tuple[Delta, Delta]] = []
         self.after_commit: list[Callable[[], None]] = []

@@ -94,7 +94,14 @@ def merged(drafts: Sequence[Draft]) -> Draft:
 
 
 def draft(prefix: bytes, commit: Commit) -> Draft:
-    """Encode ``commit`` for the runtime whose keys start with ``prefix``."""
+    """Encode ``commit`` for the runtime whose keys start with ``prefix``. Raises StoreError for what cannot be."""
+    try:
+        return _encoded(prefix, commit)
+    except Exception as error:
+        raise _refused(commit, f"it cannot be encoded, {type(error).__name__}: {error}") from error
+
+
+def _encoded(prefix: bytes, commit: Commit) -> Draft:
     made = Draft()
     put = made.puts.append
     put(sealed(RUNTIMES, prefix, encode_runtime(commit.runtime)))
@@ -219,11 +226,17 @@ def prepare_group(group: Sequence[Commit | Claim], ordinals: dict[str, bytes]) -
     made: list[Prepared] = []
     for member in group:
         prefix = None if isinstance(member, Claim) else ordinals.get(member.runtime.runtime_id)
-        if prefix is None or isinstance(member, Claim):
-            made.append(Prepared(member))
-        else:
-            made.append(Prepared(member, prefix, draft(prefix, member)))
+        made.append(_prepared(member, prefix))
     return made
+
+
+def _prepared(member: Commit | Claim, prefix: bytes | None) -> Prepared:
+    if prefix is None or isinstance(member, Claim):
+        return Prepared(member)
+    try:
+        return Prepared(member, prefix, draft(prefix, member))
+    except StoreError:
+        return Prepared(member)  # when its turn comes it is refused, and the others are written
 
 
 _KEPT_RUNTIMES: Final = 10_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from attrs import evolve
 
@@ -11,11 +13,13 @@ from holdstate.runtime.errors import (
     StoreCorruption,
     StoreError,
 )
+from holdstate.runtime.ids import RunId
 from holdstate.runtime.store import (
     Claim,
     Commit,
     InputWrite,
     LoadedRuntime,
+    ResultRef,
     Written,
 )
 from holdstate.stores.lmdb_store import LmdbStore
@@ -67,6 +71,26 @@ def test_a_fenced_member_fails_alone(store: LmdbStore, books: Books) -> None:
     assert loaded(store) == before
     assert store.find_by_key("r", "stale") is None
     assert store.find_by_key("other", "good") is not None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_member_that_cannot_be_encoded_fails_alone(store: LmdbStore, books: Books, *, known: bool) -> None:
+    """It is told why, whether it is encoded before the transaction or inside; the rest of its group is written."""
+    other = Books("other", seed=1)
+    other.open(store)
+    bad, good = books.accept(["bad"]), other.accept(["good"])
+    bad.results = [(ResultRef(RunId(UUID(int=1)), 0), "text")]  # type: ignore[list-item]
+    if not known:
+        store._environment.ordinals.clear()
+    before = loaded(store)
+    refused, written = store.commit([bad, good])
+    assert isinstance(refused, StoreError)
+    assert refused.applied is False
+    assert "commit of runtime 'r' refused: it cannot be encoded, TypeError: " in str(refused)
+    assert isinstance(written, Written)
+    assert loaded(store) == before
+    assert store.find_by_key("other", "good") is not None
+    assert store.verify() == []
 
 
 def test_a_group_of_refused_members_writes_nothing(store: LmdbStore, books: Books) -> None:
