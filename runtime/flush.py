@@ -322,23 +322,19 @@ class GroupCommitter:
                 answer_to(item.future, result.commit if isinstance(result, Written) else result)
             elif not isinstance(result, Written):
                 take_back(item, result)
-                if not isinstance(result, StoreError) or not self._decides_again(group, item.actor):
-                    failed[item.actor.runtime_id] = result
+                failed[item.actor.runtime_id] = result
+                if isinstance(result, StoreError):
+                    self._decide_again(group.take_first_tries(item.actor))
         publish(group, failed)
         self._answer_all(group, failed)
 
-    def _decides_again(self, group: Group, actor: Actor) -> bool:
-        """The store refused what ``actor`` would have written: it is not as it was presumed to be, or no longer as it
-        was when it was looked at. The calls are next in line, to be decided by what it says now; False when they were.
+    def _decide_again(self, calls: Sequence[Call]) -> None:
+        """The store refused what came of ``calls``: it is not as it was presumed to be, or no longer as it was when
+        they looked. They are next in line, to be decided by what it says now.
         """
-        calls = group.calls_of(actor)
-        if all(call.looks_first for call in calls):
-            return False
-        group.drop(actor)
         for call in calls:
             call.looks_first = True
         self._queue.extendleft(reversed(calls))
-        return True
 
     def _answer_all(self, group: Group, failed: dict[str, HoldstateError]) -> None:
         for decided in group.decided:

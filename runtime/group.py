@@ -61,16 +61,16 @@ class Group:
             writing += self.openings.values()
         return writing
 
-    def calls_of(self, actor: Actor) -> list[Call]:
-        """The calls of one runtime, in their order."""
-        calls = [each.call for each in self.decided] + self.postponed
-        return [call for call in calls if call.actor is actor]
+    def take_first_tries(self, actor: Actor) -> list[Call]:
+        """Take out the calls of one runtime that were not decided before this, in their order."""
 
-    def drop(self, actor: Actor) -> None:
-        """Forget one runtime with its calls."""
-        del self.members[actor.runtime_id]
-        self.decided = [each for each in self.decided if each.call.actor is not actor]
-        self.postponed = [call for call in self.postponed if call.actor is not actor]
+        def is_taken(call: Call) -> bool:
+            return call.actor is actor and not call.looks_first
+
+        taken = [call for call in [*(each.call for each in self.decided), *self.postponed] if is_taken(call)]
+        self.decided = [each for each in self.decided if not is_taken(each.call)]
+        self.postponed = [call for call in self.postponed if not is_taken(call)]
+        return taken
 
     def may_join(self, entry: Call | Opening, runtime_id: str) -> bool:
         """Whether ``entry`` can be decided in this group: one member per runtime, and nobody beside a claim."""

@@ -84,18 +84,24 @@ async def test_alone_it_is_rejected_too(swept: Swept) -> None:
     assert outcome.code is RejectionCode.BLOB_MISSING
 
 
+class Refusing(Swept):
+    """A store that refuses every commit while it is told to, and calls somebody each time."""
+
+    asked = 0
+
+    def refused(self) -> None:
+        """To be replaced."""
+
+    def prepare(self, group: Sequence[Commit | Claim]) -> Callable[[], list[WriteResult]]:
+        if not self.sweeps:
+            return super().prepare(group)
+        self.asked += 1
+        self.refused()
+        return lambda: [StoreError("no") for _ in group]
+
+
 async def test_a_store_that_always_refuses_is_asked_twice() -> None:
     """Then the callers are told, memory is as before, and others are not held up."""
-
-    class Refusing(Swept):
-        asked = 0
-
-        def prepare(self, group: Sequence[Commit | Claim]) -> Callable[[], list[WriteResult]]:
-            if not self.sweeps:
-                return super().prepare(group)
-            self.asked += 1
-            return lambda: [StoreError("no") for _ in group]
-
     store = Refusing(MemoryStore())
     driver = await Driver.open("r", store)
     store.sweeps = 1
@@ -106,3 +112,17 @@ async def test_a_store_that_always_refuses_is_asked_twice() -> None:
     store.sweeps = 0
     assert isinstance(await driver.accept_input(PromptInput.new("c")), Accepted)
     assert len(await driver.active_input_ids()) == 1
+
+
+async def test_a_call_is_decided_twice_however_many_come_after_it() -> None:
+    """New calls that join it at each try give it no third one."""
+    store = Refusing(MemoryStore())
+    driver = await Driver.open("r", store)
+    later: list[asyncio.Future[object]] = []
+    store.refused = lambda: later.append(asyncio.ensure_future(driver.accept_input(PromptInput.new("later"))))  # type: ignore[method-assign]
+    store.sweeps = 1
+    with pytest.raises(StoreError):
+        await driver.accept_input(PromptInput.new("a"))
+    assert store.asked == 2
+    store.sweeps = 0
+    assert [type(each) for each in await asyncio.gather(*later)] == [Accepted] * 2
