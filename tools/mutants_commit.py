@@ -243,6 +243,7 @@ _STEPS: Final[dict[str, tuple[Change, ...]]] = {
     "flush: alone, a refusal counts as done": ((GroupCommitter, "_write_one", _refusal_is_done),),
     "flush: alone, a failure counts as done": ((GroupCommitter, "_write_one", _failure_is_done),),
     "flush: alone, what was presumed to be new is refused": ((GroupCommitter, "_flush_one", _presumption_is_told),),
+    "flush: in company, a refusal is told at once": ((Group, "take_first_tries", constantly([])),),
     "calls: whatever comes alone is presumed to be new": ((calls, "_is_unknown", constantly(True)),),
     "flush: any call may join a group": ((Group, "may_join", constantly(True)),),
     "turn: a refused call is not taken back": ((Turn, "take_back", nothing),),

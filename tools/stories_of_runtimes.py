@@ -10,8 +10,10 @@ from attrs import evolve
 
 from ..runtime import commands as c
 from ..runtime import core
+from ..runtime.blocks import ImageBlock
 from ..runtime.driver import PersistentRuntimeDriver as Driver
 from ..runtime.image import RuntimeImage
+from ..runtime.inputs import PromptInput
 from ..runtime.outcomes import Run
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..spec.errors import HoldstateError, TransitionRefused
@@ -226,6 +228,26 @@ async def failing_groups(stage: Stage) -> None:
     stage.finish(await stage.open("open at last"))
 
 
+async def swept_meanwhile(stage: Stage) -> None:
+    """A blob goes between the decision and the write: its input is rejected, and who shares the commit is admitted."""
+    driver = await stage.open()
+    inner: Any = stage.store.inner
+    reference = ImageBlock("image/png", blob=inner.put_blob(b"pixels"))
+    image = PromptInput(given("prompt", 2).header, "look", (reference,))
+    prepare = inner.prepare
+
+    def swept(group: object) -> object:
+        del inner.prepare
+        write = prepare(group)
+        inner.sweep_blobs()
+        return write
+
+    inner.prepare = swept
+    both = await asyncio.gather(*(driver.accept_input(each) for each in (given("event", 1), image)))
+    stage.say("together: " + "; ".join(map(stage.words.of, both)))
+    stage.finish(driver)
+
+
 async def dying_commits(stage: Stage) -> None:
     """The process dies before or after a commit, and the next one recovers."""
     number = 0
@@ -367,6 +389,7 @@ STORIES_OF_RUNTIMES: Final[tuple[Story, ...]] = (
     contested,
     failing_commits,
     failing_groups,
+    swept_meanwhile,
     dying_commits,
     failing_openings,
     on_a_thread,
