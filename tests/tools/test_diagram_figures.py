@@ -193,6 +193,14 @@ def test_every_format_tells_the_figures(crashed: Path, form: str, *, detail: boo
     assert "Countsandratesrest" in squeezed
 
 
+@pytest.mark.parametrize("machine", SHIPPED, ids=lambda machine: machine.name)
+def test_the_counts_on_the_edges_of_a_graph_add_up(machine: Machine[Any, Any]) -> None:
+    """To all that was counted, each row from each of its states once."""
+    taken = {(str(each.source), each.row): 2**number for number, each in enumerate(edges_of(machine))}
+    text = dot(machine, overlay=Overlay({}, taken, ()))
+    assert sum(int(each.replace(",", "")) for each in re.findall(r"×([\d,]+)", text)) == sum(taken.values())
+
+
 @pytest.mark.parametrize("form", ["svg", "png"])
 def test_graphviz_draws_the_figures(
     crashed: Path, tmp_path: Path, require_tool: Callable[[str], str], form: str
