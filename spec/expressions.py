@@ -104,6 +104,8 @@ class Expression(ABC):
         """Equal to one of the constants ``options`` (at least one)."""
         if not options:
             raise ExpressionError(f"{self.text()} in {{}}", "give at least one value to is_in")
+        if isinstance(options[0], list | tuple | set | frozenset):
+            raise ExpressionError(repr(options[0]), "give is_in the values one by one: is_in(1, 2), or is_in(*values)")
         return IsIn(self, tuple(Const(option) for option in options))
 
     def plus_one(self) -> Expression:

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="StrEnum")
 E = TypeVar("E", bound="StrEnum")
 
+KEPT_BY_SEND = frozenset(
+    {
+        *("self", "event", "delay", "send_id", "internal", "key", "cache_key", "on_error"),
+        *("event_data", "machine", "model", "transition", "state", "source", "target"),
+    }
+)
+"""What ``send`` takes for itself: a parameter of that name would never arrive."""
+
 
 def statechart_of(machine: Machine[S, E]) -> type[StateChart[Any]]:
     """The class; ``Machine.statechart`` keeps it and says what it is like."""
@@ -72,6 +80,11 @@ def _names(machine: Machine[S, E], taken: set[str]) -> dict[StrEnum, str]:
             raise SpecError(f"machine {machine.name!r}", problem)
         taken.add(name)
         names[each] = name
+    for event, params in machine.events.items():
+        for declared in params:
+            if declared.name in KEPT_BY_SEND:
+                problem = f"send() of a StateChart keeps {declared.name!r} for itself; give the parameter another name"
+                raise SpecError(f"machine {machine.name!r}, event {event}", problem)
     return names
 
 

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 def machine_of(chart: type[StateChart[Any]]) -> Machine[StrEnum, StrEnum]:
     """The machine; ``Machine.from_statechart`` says what is taken over and what is refused."""
-    from .machine import Machine, Param, Transition
+    from statemachine import StateChart
 
+    from .machine import Machine, Param, Transition, is_class
+
+    if not is_class(chart, StateChart):
+        raise SpecError("from_statechart", f"{chart!r} is not a class of python-statemachine; give it the class itself")
     where = f"statechart {chart.__name__}"
     for state in chart.states_map.values():
         if state.states or state.parallel or state.history:

@@ -70,7 +70,7 @@ class TransitionTable(Generic[S, E]):
         cause: Exception | None = None
         try:
             step = self._rules[state, event](fields, params)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             step, cause = None, error
         if step is None:
             self._refuse(state, event, fields, params, cause)
@@ -115,6 +115,9 @@ class TransitionTable(Generic[S, E]):
     def _check_arguments(self, state: S, event: E, fields: Mapping[str, object], params: Mapping[str, object]) -> None:
         self._check_names(state, event)
         where = f"machine {self.machine.name!r}, event {event}"
+        for what, given in (("fields", fields), ("parameters", params)):
+            if not isinstance(given, Mapping):
+                raise SpecError(where, f"the {what} must be a mapping of names to values, not {given!r}")
         for param in self.machine.events[event]:
             if param.name in params:
                 _check_value(where, "parameter", param, params[param.name])

@@ -45,6 +45,10 @@ _OWN_NAMES: Final = frozenset(
     | {"TypeOK", "InBounds", "FinalStatesRefuse", "ExitsAreDeclared", "state", "vars", "step", "Anywhere", "Take"}
     | {"StepInit", "StepNext", "Int", "Nat"}
 )
+_MODULES: Final = frozenset(
+    {"Bags", "FiniteSets", "Integers", "Naturals", "Randomization", "RealTime", "Reals", "Sequences", "TLC", "Toolbox"}
+)
+"""The standard modules of TLC."""
 _COMPARE: Final = {Comparator.NE: "#", Comparator.LE: "<=", Comparator.GE: ">="}
 _WORD: Final = re.compile(r"[A-Za-z0-9]+")
 _KEYWORDS: Final = """
@@ -140,8 +144,8 @@ class TlaNames:
 
 def names_of(machine: Machine[Any, Any]) -> TlaNames:
     """Names that are distinct in the module, whatever the machine calls its parts."""
-    taken = set(_OWN_NAMES)
-    module = _free("_".join(_WORD.findall(machine.name)), "machine_", taken)
+    module = _free("_".join(_WORD.findall(machine.name)), "machine_", {*_OWN_NAMES, *_MODULES})
+    taken = {*_OWN_NAMES, module}
     fields = {declared.name: _free(declared.name, "field_", taken) for declared in machine.fields}
     kinds = [declared.type for declared in machine.fields]
     kinds += [declared.type for params in machine.events.values() for declared in params]

@@ -13,6 +13,7 @@ from ..spec.errors import HoldstateError
 from ..spec.machine import Machine
 from .diagram_overlay import Overlay, edges_section
 from .diagram_parts import Edge
+from .explorer_file import tables_digest
 from .harness.coverage import edges_of
 from .machine_markdown import Section, code
 
@@ -35,6 +36,7 @@ class _Played(msgspec.Struct):
     """What is read of one machine."""
 
     machine: str
+    tables: str
     steps: int
     refused: int
     crashes: int
@@ -94,11 +96,16 @@ def _of_machine(machine: Machine[Any, Any], path: str, edges: dict[str, Edge]) -
         others = ", ".join(sorted({each.machine for each in file.machines})) or "none"
         raise BadCoverage(path, f"it says nothing of the machine {machine.name!r}; it has: {others}")
     names = {str(state) for state in machine.states}
-    found = [each for each in named if {*each.taken, *each.never_taken} == edges.keys() and each.states.keys() == names]
+    digest = tables_digest(machine)
+    found = [
+        each
+        for each in named
+        if {*each.taken, *each.never_taken} == edges.keys() and each.states.keys() == names and each.tables == digest
+    ]
     if not found:
         told = {*named[0].taken, *named[0].never_taken}
         other = next(iter(sorted(told ^ edges.keys())), "")
-        where = f"the transition {other!r} is in only one of them" if other else "they have other states"
+        where = f"the transition {other!r} is in only one of them" if other else "its states or rows changed"
         raise BadCoverage(path, f"its {machine.name!r} is not the machine as it is now: {where}; run the tests again")
     if any(count < 0 for each in found for count in (*each.taken.values(), *each.states.values())):
         raise BadCoverage(path, "it has a negative count")

@@ -36,7 +36,10 @@ def live_overlay(store: LmdbStore, machine: Machine[Any, Any], runtime: str | No
 
 def _runtimes(found: Survey, place: str) -> Overlay:
     states = [(str(state), found.runtime_states[state]) for state in RUNTIME_STATE.states]
-    caption = f"{place}. Attached and recovering are never stored; of its own state a runtime keeps no history."
+    caption = (
+        f"{place}. Attached and recovering are never stored; of its own state a runtime keeps no history, so no "
+        "edge has a count."
+    )
     rows = [(code(state), f"{count:,}" if count else "none") for state, count in states]
     figures = {state: (counted(count, "runtime"),) for state, count in states if count}
     return Overlay(figures, None, (caption,), sections=(Section("Runtimes now", ("state", "runtimes"), rows),))

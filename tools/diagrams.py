@@ -92,8 +92,7 @@ def dot(machine: Machine[S, E], *, detail: bool = False, overlay: Overlay | None
     lines += [f"  {told[state]}" for state in parts.terminal]
     lines.append(f'  "" -> {_quoted(parts.initial)}')
     for number, arrow in enumerate(parts.arrows):
-        words = [label(event, rows) for event, rows in arrow.events_from(arrow.sources)]
-        lines += _edges(arrow, "\n".join(words), parts, number, labels)
+        lines += _edges(arrow, label, parts, number, labels)
     for state in dict.fromkeys(loop.state for loop in parts.loops):
         words = [label(loop.event, loop.edges) for loop in parts.loops if loop.state == state]
         lines.append(f"  {_quoted(state)} -> {_quoted(state)} [label={_quoted(chr(10).join(words))}]")
@@ -103,9 +102,13 @@ def dot(machine: Machine[S, E], *, detail: bool = False, overlay: Overlay | None
     return "\n".join((*lines, "}"))
 
 
-def _edges(arrow: Arrow, words: str, parts: Parts, number: int, labels: Labels) -> list[str]:
+def _edges(arrow: Arrow, label: Label, parts: Parts, number: int, labels: Labels) -> list[str]:
     colour = f'color="{_COLOUR[arrow.kind]}", fontcolor="{_COLOUR[arrow.kind]}", class="{arrow.kind.name.lower()}"'
     place = {state: number for number, state in enumerate((*parts.live, *parts.terminal))}
+
+    def told(*sources: str) -> str:
+        words = [label(event, edges) for event, edges in arrow.events_from(sources)]
+        return f"label={_quoted(chr(10).join(words))}, {dashed(*sources)}"
 
     def dashed(*sources: str) -> str:
         edges = [edge for _, found in arrow.events_from(sources) for edge in found]
@@ -117,21 +120,18 @@ def _edges(arrow: Arrow, words: str, parts: Parts, number: int, labels: Labels) 
         head = f"arrow{'tail' if goes_back else 'head'}={end}"
         return f"  {pair} [dir={way}, {head}, {given}{colour}]"
 
-    target, label = _quoted(arrow.target), f"label={_quoted(words)}, "
+    target = _quoted(arrow.target)
     if not arrow.sources:
-        given = f"ltail=cluster_live, {label}{dashed()}"
+        given = f"ltail=cluster_live, {told()}"
         return [edge(_quoted(parts.live[-1]), target, "normal", given, goes_back=False)]
     after = [each for each in arrow.sources if place[each] > place[arrow.target]]
     if len(arrow.sources) < MANY:
-        return [
-            edge(_quoted(each), target, "normal", label + dashed(each), goes_back=each in after)
-            for each in arrow.sources
-        ]
+        return [edge(_quoted(each), target, "normal", told(each), goes_back=each in after) for each in arrow.sources]
     meet = f"meet{number}"
     return [
         f'  {meet} [shape=point, width=0.02, color="{_COLOUR[arrow.kind]}"]',
         *(edge(_quoted(each), meet, "none", dashed(each), goes_back=each in after) for each in arrow.sources),
-        edge(meet, target, "normal", label + dashed(*arrow.sources), goes_back=len(after) > 1),
+        edge(meet, target, "normal", told(*arrow.sources), goes_back=len(after) > 1),
     ]
 
 

@@ -81,6 +81,7 @@ def tables_digest(machine: Machine[Any, Any] | None) -> str:
     machines = (INPUT_LIFECYCLE, RUNTIME_STATE) if machine is None else (machine,)
     parts = [
         repr((each.name, each.states.__members__, each.fields, list(each.events.items()), each.transitions))
+        + repr((each.initial, sorted(each.terminal), sorted(each.terminal_exits)))
         for each in machines
     ]
     if machine is None:

@@ -166,14 +166,12 @@ class MachineModel:
         return at in self.machine.terminal or is_outside or not self.machine.terminal
 
     def show(self, state: State) -> dict[str, Any]:
-        """The state and its fields."""
+        """The state and its fields, those without a value too."""
         at, values = state
-        fields = {
-            each.name: value for each, value in zip(self.machine.fields, values, strict=True) if value is not None
-        }
+        fields = zip(self.machine.fields, values, strict=True)
         return {
             "state": str(at),
-            **{name: _text(value) if isinstance(value, UUID) else value for name, value in fields.items()},
+            **{each.name: _text(value) if isinstance(value, UUID) else value for each, value in fields},
         }
 
     def dump(self, states: Sequence[State]) -> Any:

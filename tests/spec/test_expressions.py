@@ -191,6 +191,12 @@ def test_what_is_no_expression_is_refused(build: Callable[[], Expression]) -> No
         build()
 
 
+def test_membership_in_a_list_says_how_it_is_written() -> None:
+    """Values are given one by one."""
+    with pytest.raises(ExpressionError, match=r"\[1, 2\]: give is_in the values one by one: is_in\(1, 2\)"):
+        field("a").is_in([1, 2])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
+import attrs
 import pytest
 
 from holdstate.spec import TRUE, Field, Machine, Param, SpecError, Transition, const, field, param
@@ -34,6 +35,7 @@ class Level(IntEnum):
     LOW = 1
 
 
+_FIELD = Field("count", int, default=0)
 _PUSH: Transition[State, Event] = Transition(Event.PUSH, State.OPEN, State.SHUT)
 
 
@@ -142,6 +144,22 @@ def test_what_is_well_formed_is_taken() -> None:
             "machine 'door', event push",
             "'by' is declared twice",
         ),
+        ({"name": 4}, "machine 4", "the name is 4; give a text"),
+        ({"name": " "}, "machine ' '", "a text that is not empty"),
+        ({"doc": None}, "machine 'door'", "the doc is None, not a text"),
+        ({"fields": _FIELD}, "machine 'door'", "fields must be given as a list"),
+        ({"fields": ("n",)}, "machine 'door', fields", "'n' is not a Field"),
+        ({"transitions": _PUSH}, "machine 'door'", "transitions must be given as a list"),
+        ({"transitions": [_PUSH, (Event.PUSH, State.OPEN)]}, "machine 'door', transitions[1]", "not a Transition"),
+        ({"terminal": State.SHUT}, "machine 'door'", "terminal must be given as a list"),
+        ({"terminal": [[State.SHUT]]}, "machine 'door'", "terminal must be given as a list"),
+        ({"terminal_exits": {State.SHUT}}, "machine 'door'", "give pairs of a state and an event"),
+        ({"terminal_exits": {(State.SHUT, "push")}}, "machine 'door'", "'push', which is not an event"),
+        ({"effects": "rang"}, "machine 'door'", "effects must be given as a list"),
+        ({"effects": [""]}, "machine 'door'", "an effect is ''; give a text"),
+        ({"events": [Event.PUSH, Event.PULL]}, "machine 'door'", "events must map each event"),
+        ({"events": {Event.PUSH: Param("by", int), Event.PULL: ()}}, "machine 'door', event push", "a list of Param"),
+        ({"events": {Event.PUSH: ("by",), Event.PULL: ()}}, "machine 'door', event push", "a list of Param"),
     ],
 )
 def test_a_badly_declared_part_is_refused(changes: dict[str, Any], where: str, problem: str) -> None:
@@ -159,6 +177,16 @@ _ROW = f"{_HERE} (open --push--> shut)"
     ("changes", "where", "problem"),
     [
         (_row(event="kick"), _HERE, "'kick' is not an event"),
+        (_row(event="push"), _HERE, "'push' is not an event"),
+        (_row(source=None), _HERE, "None is not a member of State"),
+        (_row(source="open"), _HERE, "'open' is not a member of State"),
+        (_row(doc=5), _ROW, "the doc is 5, not a text"),
+        (_row(emits=5), _ROW, "an effect that it emits is 5; give a text"),
+        (_row(emits=("",)), _ROW, "an effect that it emits is ''; give a text"),
+        (_row(sets=5), _ROW, "sets has 5; map each field to its new value"),
+        (_row(sets=[("count",)]), _ROW, "map each field to its new value"),
+        (_row(sets=[("count", 1), ("count", 2)]), _ROW, "sets 'count' twice"),
+        (_row(sets={"count": 1.5}), _ROW, "1.5: a constant must be an int"),
         (_row(source=Other.OPEN), _HERE, "is not a member of State"),
         (_row(target="shut"), _HERE, "'shut' is not a member of State"),
         (_row(source=()), f"{_HERE} ( --push--> shut)", "at least one"),
@@ -180,6 +208,16 @@ def test_a_bad_row_is_refused(changes: dict[str, Any], where: str, problem: str)
     with pytest.raises(SpecError, match=problem) as refused:
         _machine(**changes)
     assert refused.value.where == where
+
+
+def test_a_row_is_changed_in_one_part_and_keeps_the_others() -> None:
+    """``attrs.evolve`` takes what a row has made of its parts."""
+    row = Transition(Event.PUSH, State.OPEN, State.SHUT, sets={"count": 3, "owner": param("by")}, emits="rang")
+    other = attrs.evolve(row, doc="pushed")
+    assert other == Transition(
+        Event.PUSH, State.OPEN, State.SHUT, sets={"count": 3, "owner": param("by")}, emits="rang", doc="pushed"
+    )
+    assert _machine(transitions=[other]).transitions == (other,)
 
 
 @pytest.mark.parametrize("build", [lambda: _machine(states=None), lambda: _machine(events={})])

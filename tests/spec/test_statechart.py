@@ -20,6 +20,7 @@ from holdstate.spec.expressions import field, param
 from holdstate.spec.input_lifecycle import INPUT_LIFECYCLE
 from holdstate.spec.machine import Field, Machine, Param, Transition
 from holdstate.spec.runtime_state import RUNTIME_STATE
+from holdstate.spec.statechart import KEPT_BY_SEND
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 
@@ -156,6 +157,28 @@ def test_a_name_that_the_library_takes_is_refused() -> None:
         machine.statechart()
 
 
+@pytest.mark.parametrize("name", sorted(KEPT_BY_SEND))
+def test_a_parameter_that_would_never_arrive_is_refused(name: str) -> None:
+    """The library's ``send`` keeps some names for itself."""
+
+    class States(StrEnum):
+        OPEN = "opened"
+        DONE = "done"
+
+    class Events(StrEnum):
+        GO = "go"
+
+    machine = Machine(
+        name="clash",
+        states=States,
+        initial=States.OPEN,
+        events={Events.GO: (Param(name, int),)},
+        transitions=[Transition(Events.GO, States.OPEN, States.DONE, guard=param(name).gt(0))],
+    )
+    with pytest.raises(SpecError, match=f"machine 'clash', event go: .* keeps '{name}' for itself"):
+        machine.statechart()
+
+
 def test_importing_the_spec_does_not_import_the_library() -> None:
     """Only who asks for a class pays for python-statemachine."""
     code = "import sys, holdstate.spec, holdstate; holdstate.INPUT_LIFECYCLE; print('statemachine' in sys.modules)"
@@ -256,6 +279,13 @@ def test_what_a_flat_machine_cannot_say_is_refused(chart: type[StateChart[Any]],
     """Rather than a machine that steps differently there is an error that says what to do."""
     with pytest.raises(SpecError, match=problem):
         Machine.from_statechart(chart)
+
+
+@pytest.mark.parametrize("given", [5, object, Nameless()])
+def test_what_is_no_class_of_the_library_is_refused(given: Any) -> None:
+    """An instance too, with what to give."""
+    with pytest.raises(SpecError, match="is not a class of python-statemachine; give it the class itself"):
+        Machine.from_statechart(given)
 
 
 def test_fields_are_assigned_from_the_values_before() -> None:

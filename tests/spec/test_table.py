@@ -115,6 +115,10 @@ def test_each_refusal_says_why() -> None:
         ((State.BUSY, Event.TRY, {"tries": "3"}, {"cap": 1}), "field 'tries' must be int, not '3'"),
         ((State.OPEN, Event.TAKE, {}, {"owner": RUN, "note": 3}), "parameter 'note' must be str or None, not 3"),
         ((State.OPEN, Event.AGE, {"age": None}), "no value for age = none; put is_some"),
+        ((State.BUSY, Event.TRY, {"tries": 3}, None), "the parameters must be a mapping of names to values, not None"),
+        ((State.OPEN, Event.TAKE, {}, [RUN]), "the parameters must be a mapping of names to values"),
+        ((State.OPEN, Event.TAKE, {}, None), "the parameters must be a mapping of names to values, not None"),
+        ((State.OPEN, Event.AGE, None), "the fields must be a mapping of names to values, not None"),
     ],
 )
 def test_mistakes_of_the_caller_are_no_refusals(arguments: tuple[Any, ...], problem: str) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from holdstate import LmdbStore, PersistentRuntimeDriver, PromptInput, Retention, RunOutput, RuntimeSettings
 from holdstate.runtime.environment import Environment
-from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, Machine
+from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, TRUE, Machine
 from holdstate.spec.vocabulary import InputEvent, InputState
 from holdstate.tools.diagram_command import machine_svg
 from holdstate.tools.diagram_layout import layout_of
@@ -150,7 +150,8 @@ def test_runtimes_are_counted_by_their_states(crashed: Path, recovered: Path) ->
             assert "stroke-dasharray" in text
             assert 'class="wire step unreached"' not in text
             assert "×" not in " ".join(words)
-            assert "of its own state a runtime keeps no history" in " ".join(" ".join(words).split())
+            said = " ".join(" ".join(words).split())
+            assert "of its own state a runtime keeps no history, so no edge has a count" in said
 
 
 def test_an_empty_store_is_told_as_one(tmp_path: Path) -> None:
@@ -191,6 +192,14 @@ def test_every_format_tells_the_figures(crashed: Path, form: str, *, detail: boo
     else:
         assert "stage(3)×5" in squeezed if detail and form in ("svg", "html") else "stage×5" in squeezed
     assert "Countsandratesrest" in squeezed
+
+
+@pytest.mark.parametrize("machine", SHIPPED, ids=lambda machine: machine.name)
+def test_the_counts_on_the_edges_of_a_graph_add_up(machine: Machine[Any, Any]) -> None:
+    """To all that was counted, each row from each of its states once."""
+    taken = {(str(each.source), each.row): 2**number for number, each in enumerate(edges_of(machine))}
+    text = dot(machine, overlay=Overlay({}, taken, ()))
+    assert sum(int(each.replace(",", "")) for each in re.findall(r"×([\d,]+)", text)) == sum(taken.values())
 
 
 @pytest.mark.parametrize("form", ["svg", "png"])
@@ -311,6 +320,11 @@ def _older(path: Path) -> Path:
     return coverage_file(path, attrs.evolve(INPUT_LIFECYCLE, transitions=INPUT_LIFECYCLE.transitions[1:]))
 
 
+def _unguarded(path: Path) -> Path:
+    rows = (attrs.evolve(row, guard=TRUE) for row in INPUT_LIFECYCLE.transitions)
+    return coverage_file(path, attrs.evolve(INPUT_LIFECYCLE, transitions=rows))
+
+
 def _states(path: Path) -> Path:
     played = json.loads(coverage_file(path).read_text(encoding="utf-8"))["machines"][0]
     return write_coverage(path, {**played, "states": {"cart": 1}})
@@ -334,7 +348,8 @@ def _negative(path: Path) -> Path:
     [
         (_other, "it says nothing of the machine 'input_lifecycle'; it has: runtime_state"),
         (_older, "is not the machine as it is now: the transition"),
-        (_states, "they have other states"),
+        (_states, "its states or rows changed"),
+        (_unguarded, "is not the machine as it is now: its states or rows changed; run the tests again"),
         (_text("{"), "it is not the coverage of a test run"),
         (_text("[" * 100_000), "it is not the coverage of a test run"),
         (_text("[]"), "it is not the coverage of a test run"),

@@ -16,7 +16,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 
-from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Machine, RowGroup, Transition
+from holdstate.spec import COMMANDS, INPUT_LIFECYCLE, RUNTIME_STATE, Field, Machine, RowGroup, Transition, field
 from holdstate.tools.coupling import coupling
 from holdstate.tools.coupling_svg import coupling_svg
 from holdstate.tools.diagram_command import machine_svg
@@ -24,7 +24,7 @@ from holdstate.tools.diagram_lanes import Rail, lanes
 from holdstate.tools.diagram_layout import layout_of
 from holdstate.tools.diagram_parts import parts_of
 from holdstate.tools.diagram_text import LABEL, SMALL
-from holdstate.tools.diagrams import mermaid
+from holdstate.tools.diagrams import dot, mermaid
 
 from .machines import TICKET
 from .pictures import machines, problems
@@ -88,6 +88,19 @@ def test_detail_tells_every_condition_and_assignment(machine: Machine[Any, Any],
             if text != "true":
                 assert _squeezed(text) in _squeezed(detailed)
                 assert _squeezed(text) not in _squeezed(plain)
+
+
+def test_an_edge_tells_the_rows_of_its_own_source_alone() -> None:
+    """Also where two states lead to one by the same event, each under a condition of its own."""
+    small = _machine(2, ("pause", (0,), 2), ("pause", (1,), 2))
+    first, second = small.transitions
+    rows = (
+        evolve(first, guard=field("n").lt(5), sets={"n": 1}),
+        evolve(second, guard=field("n").ge(5), sets={"n": 2}),
+    )
+    machine = evolve(small, fields=(Field("n", int, default=0),), transitions=rows)
+    edges = re.findall(r'"(\w)" -> "c" \[.*label="([^"]*)"', dot(machine, detail=True))
+    assert edges == [("a", "pause [n < 5] n = 1"), ("b", "pause [n >= 5] n = 2")]
 
 
 def _drawn(machine: Machine[Any, Any], form: str, *, detail: bool) -> str:

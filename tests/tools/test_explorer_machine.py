@@ -8,8 +8,10 @@ import pytest
 
 from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, Transition, field, param
 from holdstate.spec.expressions import TRUE
-from holdstate.tools.explorer import Explorer, Limits, Report, Verdict
+from holdstate.tools.explorer import Explorer, Limits, Report, TraceStep, Verdict, Violation
 from holdstate.tools.explorer_machine import MachineModel
+from holdstate.tools.explorer_trace import explorer_trace
+from holdstate.tools.trace_text import trace_text
 
 from .explored import CANCEL, ORDER, PAY, REFUND, SHIP, E, Row, S, order
 
@@ -79,6 +81,19 @@ def test_integers_past_the_bound_are_checked_and_not_gone_on_from() -> None:
     few, more = _explore(endless, integers=3), _explore(endless, integers=6)
     assert few.verdict is more.verdict is Verdict.OK
     assert few.states < more.states
+
+
+def test_a_state_tells_its_fields_in_order_also_those_without_a_value() -> None:
+    """A guard that asks whether a field is none can be followed in a trace."""
+    model = MachineModel(RUNTIME_STATE)
+    (state,) = model.initial()
+    assert list(model.show(state).items()) == [
+        ("state", "initializing"),
+        ("current_run_id", None),
+        ("pre_run_state", None),
+    ]
+    told = trace_text(explorer_trace("runtime_state", Violation(("stuck",), (TraceStep("", model.show(state)),))))
+    assert "current_run_id = none, pre_run_state = none" in told
 
 
 def test_dumped_states_are_read_back() -> None:

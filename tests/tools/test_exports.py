@@ -15,7 +15,7 @@ from statemachine.io import load
 from holdstate.spec import INPUT_LIFECYCLE, RUNTIME_STATE, Field, Machine, Param, Transition, field, param
 from holdstate.tools.machine_document import json_of, json_schema, read_document
 from holdstate.tools.machine_markdown import machine_markdown
-from holdstate.tools.machine_scxml import data_id, scxml_of
+from holdstate.tools.machine_scxml import data_id, param_ids, scxml_of
 
 from .four_sides import cases, compiled
 from .json_schema import errors
@@ -64,8 +64,9 @@ def _scxml_step(chart: type[Any], machine: Machine[Any, Any], case: Any) -> Any:
     sm = chart(start_value=str(case.state))
     for name, value in case.fields.items():
         setattr(sm.model, data_id(name), _plain(value))
-    declared = {each.name: None for each in machine.events[case.event]}
-    sm.send(str(case.event), **(declared | {name: _plain(value) for name, value in case.params.items()}))
+    declared = {each.name: None for each in machine.events[case.event]} | case.params
+    names = param_ids(machine)
+    sm.send(str(case.event), **{names[name]: _plain(value) for name, value in declared.items()})
     (state,) = sm.configuration_values
     return state, {name: getattr(sm.model, data_id(name)) for name in case.fields}
 
@@ -102,12 +103,50 @@ def test_scxml_survives_names_and_texts_that_mean_something_to_its_reader() -> N
     sm.send("nudge")
     sm.send("swap")
     assert (sm.model.field_state, sm.model.b) == (2, 1)
-    sm.send("say", said="null && &lt;", mode=None)
+    sm.send("say", said="null && &lt;", param_mode=None)
     assert sm.model.text == "x === 'y'"
-    sm.send("say", said="", mode="a &amp; b")
+    sm.send("say", said="", param_mode="a &amp; b")
     assert sm.model.mode is None
-    sm.send("say", said="", mode="true")
+    sm.send("say", said="", param_mode="true")
     assert sm.model.mode == "true"
+
+
+@pytest.mark.parametrize(
+    ("held", "given"),
+    [
+        *(("n", each) for each in ("from", "None", "null", "source", "event", "delay", "get", "key", "_p", "n")),
+        *(("from", "from"), ("null", "n"), ("param_n", "n"), ("state", "field_state")),
+    ],
+)
+def test_scxml_survives_every_name_of_a_field_and_a_parameter(
+    held: str, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keywords, what the reader takes for itself, private ones, and a parameter that is called like a field."""
+    machine = Machine(
+        name="named",
+        states=Lamp,
+        initial=Lamp.ON,
+        fields=(Field(held, int, default=1), Field("before", int, default=0)),
+        events={Act.SWAP: (Param(given, int),), Act.SAY: (), Act.NUDGE: ()},
+        transitions=(
+            Transition(
+                Act.SWAP,
+                Lamp.ON,
+                Lamp.HIDDEN,
+                guard=field(held).lt(param(given)),
+                sets={"before": field(held), held: param(given)},
+            ),
+        ),
+    )
+    text, name = scxml_of(machine), param_ids(machine)[given]
+    sm: Any = load(text, format="scxml", name="Named")()
+    sm.send("swap", **{name: 1})
+    assert set(sm.configuration_values) == {"on"}
+    sm.send("swap", **{name: 5})
+    assert set(sm.configuration_values) == {"_hidden.state"}
+    assert (getattr(sm.model, data_id(held)), sm.model.before) == (5, 1)
+    assert (f"<!-- parameter {given} is sent as {name} -->" in text) == (name != given)
+    capsys.readouterr()
 
 
 def test_scxml_refuses_names_that_it_cannot_hold() -> None:

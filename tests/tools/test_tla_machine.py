@@ -140,3 +140,11 @@ def test_the_modules_are_named_after_the_machine() -> None:
     assert machine_module(TICKET).name == "ticket_machine"
     assert steps_module(TICKET).name == "ticket_machine_steps"
     assert "EXTENDS ticket_machine" in steps_module(TICKET).module
+
+
+@pytest.mark.parametrize("name", ["Naturals", "Integers", "TLC", "Sequences"])
+def test_a_machine_that_is_called_like_a_standard_module_gets_a_prefix(name: str, tlc: Tlc, tmp_path: Path) -> None:
+    """The module would hide the one that it stands on."""
+    machine = evolve(ENDLESS, name=name)
+    assert _write(tmp_path, machine, BOUNDS) == f"machine_{name}"
+    assert tlc(tmp_path, f"machine_{name}").verdict is TlcVerdict.OK

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias, final
 
 from attrs import define, field, frozen
 
+from ..explorer_file import tables_digest
 from .moves import AnyMachine
 
 RARE: Final = 0.01
@@ -97,6 +98,7 @@ class Coverage:
         edges, pairs = edges_of(self.machine), pairs_of(self.machine)
         return {
             "machine": self.machine.name,
+            "tables": tables_digest(self.machine),
             "steps": sum(self.edges.values()),
             "refused": sum(self.refused.values()),
             "crashes": self.crashes,
@@ -147,11 +149,10 @@ def lines_of(document: Document) -> Iterator[str]:
 
 def merged(documents: Iterable[Document]) -> tuple[Document, ...]:
     """What several processes have taken, each told by ``Coverage.as_dict``: one document of each machine, by name."""
-    alike: dict[tuple[str, tuple[str, ...], frozenset[str]], list[Document]] = {}
+    alike: dict[tuple[str, str], list[Document]] = {}
     for document in documents:
-        known = frozenset(document["taken"]).union(document["never_taken"])
-        alike.setdefault((document["machine"], tuple(document["states"]), known), []).append(document)
-    return tuple(_sum(each) for _, each in sorted(alike.items(), key=lambda item: item[0][:2]))
+        alike.setdefault((document["machine"], document["tables"]), []).append(document)
+    return tuple(_sum(each) for _, each in sorted(alike.items()))
 
 
 def _sum(documents: list[Document]) -> Document:
