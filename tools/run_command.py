@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import click
@@ -25,6 +26,9 @@ SECONDS: Final = click.FloatRange(min=0)
 SECONDS_ABOVE_ZERO: Final = click.FloatRange(min=0, min_open=True)
 COUNT: Final = click.IntRange(min=1)
 LONGEST_BACKOFF_SECONDS: Final = 300.0
+
+LAST_WAIT_SECONDS: Final = 1.0
+"""How long what is left on the loop at the end may take. A handler has ignored its cancellation by then for longer."""
 
 
 @click.command()
@@ -65,7 +69,7 @@ def run(files: tuple[str, ...], store: str, exec: str | None, handler: str | Non
     _check_stdin(names, has_keys=given["job"] is not None or given["key_field"] is not None)
     if given["job"] == "":
         raise click.BadParameter("must not be empty", param_hint="--job")
-    return asyncio.run(_run(store, exec, handler, _options(names, given), given["max_result_bytes"]))
+    return _run_and_leave(_run(store, exec, handler, _options(names, given), given["max_result_bytes"]))
 
 
 def _check_stdin(names: tuple[str, ...], *, has_keys: bool) -> None:
@@ -91,6 +95,23 @@ def _options(names: tuple[str, ...], given: dict[str, Any]) -> JobOptions:
         grace=given["grace"],
         concurrency=given["concurrency"],
     )
+
+
+def _run_and_leave(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """As ``asyncio.run``, which would wait for ever for a handler that ignores its cancellation."""
+    runner = asyncio.Runner()
+    try:
+        return runner.run(work)
+    finally:
+        loop = runner.get_loop()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left and loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT_SECONDS))[1]:
+            loop.set_exception_handler(lambda *_: None)  # no word of the pending task when it is destroyed
+            loop.close()
+        else:
+            runner.close()
 
 
 async def _run(
