@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final, final
 
@@ -12,6 +11,7 @@ from ..spec.errors import HoldstateError
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.machine import Machine
 from ..spec.runtime_state import RUNTIME_STATE
+from .user_code import Unloadable, load_module
 
 MACHINES: Final[Mapping[str, Machine[Any, Any]]] = MappingProxyType(
     {machine.name: machine for machine in (INPUT_LIFECYCLE, RUNTIME_STATE)}
@@ -38,8 +38,12 @@ def named(name: str) -> Any:
     if "" not in sys.path:
         sys.path.insert(0, "")  # a module in the working directory is found, as with `python -m`
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        loaded = load_module(module)
+    except Unloadable as error:
+        raise BadMachine(name, f"it cannot be loaded: {error.problem}") from error
+    try:
+        return getattr(loaded, attribute)
+    except AttributeError as error:
         raise BadMachine(name, f"it cannot be loaded: {error}") from error
 
 
