@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from math import isfinite
+from typing import Any, Final, TypeVar, final
 
 import click
 
 from ..runtime.errors import InvalidInput
-from ..runtime.ids import check_runtime_id
+from ..runtime.ids import check_runtime_id, text_problem
 from .run_source import FieldPath
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,6 +23,17 @@ DEFAULT_RUNTIME: Final = "main"
 
 STORE: Final = click.Path(exists=True, file_okay=False)
 """The type of a path to an existing store."""
+
+
+@final
+class FiniteRange(click.FloatRange):
+    """The type of an option that is a number within bounds. Neither ``nan`` nor ``inf`` is one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 def field_path(text: str) -> FieldPath:
@@ -38,6 +50,14 @@ def runtime_id(text: str) -> str:
         return check_runtime_id(text)
     except InvalidInput as error:
         raise click.BadParameter(error.problem) from error
+
+
+def plain_text(text: str) -> str:
+    """The type of an option that is text. A shell also hands over bytes that are none."""
+    problem = text_problem(text)
+    if problem is not None:
+        raise click.BadParameter(problem)
+    return text
 
 
 def json_option(function: F) -> F:

@@ -14,7 +14,7 @@ from ..stores.lmdb_store import LmdbStore
 from .exec_handler import ExecHandler
 from .handlers import FunctionHandler, Handler, load_function
 from .line_reader import STDIN, sources_of
-from .options import DEFAULT_RUNTIME, STORE_VARIABLE, field_path, option, runtime_id
+from .options import DEFAULT_RUNTIME, STORE_VARIABLE, FiniteRange, field_path, option, runtime_id
 from .output import ExitCode
 from .run_job import Job, JobOptions
 from .run_report import Report
@@ -22,8 +22,8 @@ from .run_source import FieldPath, LineRules
 
 MIB: Final = 1024 * 1024
 MAX_ATTEMPTS: Final = 5
-SECONDS: Final = click.FloatRange(min=0)
-SECONDS_ABOVE_ZERO: Final = click.FloatRange(min=0, min_open=True)
+SECONDS: Final = FiniteRange(min=0)
+SECONDS_ABOVE_ZERO: Final = FiniteRange(min=0, min_open=True)
 COUNT: Final = click.IntRange(min=1)
 LONGEST_BACKOFF_SECONDS: Final = 300.0
 

@@ -16,6 +16,7 @@ from . import functions
 from .support import answers, call, write_lines
 
 ECHO = ("--handler", "tests.tools.functions:echo")
+SECONDS = ("--timeout", "--grace", "--backoff", "--retry-delay")
 TEXT = ("--handler", "tests.tools.functions:text")
 
 
@@ -331,6 +332,15 @@ def test_a_handler_that_cannot_be_loaded_is_a_usage_error(tmp_path: Path, store:
     assert result.stderr.startswith(f"error: --handler {name}: ")
 
 
+def test_a_line_that_is_too_large_is_told_with_the_limit(tmp_path: Path, store: Path) -> None:
+    """How many bytes there may be, and no setting that the command does not have."""
+    for value in ({"a": "x" * 2_000_000}, {"input_type": "prompt", "text": "x" * 2_000_000}):
+        path = write_lines(tmp_path / "lines", [value])
+        result = call("run", path, "--store", store, *ECHO)
+        assert result.exit_code == 2
+        assert "takes the input over 1048576 bytes; mend the line" in result.stderr
+
+
 def test_a_mistake_in_the_module_of_a_handler_is_told_with_its_place(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +367,7 @@ def test_a_mistake_in_the_module_of_a_handler_is_told_with_its_place(
         (*ECHO, "--runtime", ""),
         (*ECHO, "--job", ""),
         (*ECHO, "--timeout", "0"),
+        *((*ECHO, name, value) for name in SECONDS for value in ("nan", "inf", "-inf")),
         (*ECHO, "no-such-file"),
         (*ECHO, "-", "-"),
     ],
