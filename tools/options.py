@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import isfinite
 from typing import Any, Final, TypeVar, final
 
 import click
+from click.core import ParameterSource
 
 from ..runtime.errors import InvalidInput
 from ..runtime.ids import check_runtime_id, text_problem
@@ -52,12 +53,23 @@ def runtime_id(text: str) -> str:
         raise click.BadParameter(error.problem) from error
 
 
-def plain_text(text: str) -> str:
+def text(value: str) -> str:
     """The type of an option that is text. A shell also hands over bytes that are none."""
-    problem = text_problem(text)
+    problem = text_problem(value)
     if problem is not None:
         raise click.BadParameter(problem)
-    return text
+    return value
+
+
+def refuse_given(names: Iterable[str], why: str) -> None:
+    """UsageError where one of these parameters of the command that runs is on its command line. In the environment it
+    may be: that is for other calls too.
+    """
+    context = click.get_current_context()
+    wanted = frozenset(names)
+    for each in context.command.params:
+        if each.name in wanted and context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{'/'.join((*each.opts, *each.secondary_opts))} {why}")
 
 
 def json_option(function: F) -> F:

@@ -18,7 +18,7 @@ from ..stores.lmdb_store import LmdbStore
 from .history_page import history_page
 from .history_views import COLUMNS, history_rows, history_view
 from .input_history import history_of
-from .options import DEFAULT_RUNTIME, json_option, option, plain_text, runtime_id, store_argument
+from .options import DEFAULT_RUNTIME, json_option, option, runtime_id, store_argument, text
 from .output import ExitCode, NotFound, note, to_json, write_document, write_lines, write_result, write_table, write_to
 from .store_page import store_page
 from .store_survey import runtimes_of
@@ -78,7 +78,7 @@ def stat(path: str, *, json: bool, html: str | None, runtime: str | None) -> Exi
 @option("--state", multiple=True, type=STATE, help="Only inputs in this state; may be repeated.")
 @option("--kind", multiple=True, type=KIND, help="Only inputs of this kind; may be repeated.")
 @option("--limit", default=DEFAULT_LIMIT, type=click.IntRange(1, LARGEST_LIMIT), help="Most rows.")
-@option("--after", type=plain_text, help="Go on after this: the next_after of the listing before.")
+@option("--after", type=text, help="Go on after this: the next_after of the listing before.")
 @json_option
 @option("--ndjson", is_flag=True, help="One JSON object a line.")
 def list_(
@@ -160,7 +160,7 @@ def _known_runtime(opened: LmdbStore, runtime_id: str) -> None:
 @store_argument
 @option("--runtime", default=DEFAULT_RUNTIME, metavar="NAME", type=runtime_id, help="The runtime.")
 @option("--input", type=click.UUID, help="One of its inputs, by id.")
-@option("--key", type=plain_text, help="One of its inputs, by idempotency key.")
+@option("--key", type=text, help="One of its inputs, by idempotency key.")
 @json_option
 def show(path: str, runtime: str, input: UUID | None, key: str | None, *, json: bool) -> ExitCode:
     """A runtime of the store at PATH, or one of its inputs with its history, receipt, payload and result."""
@@ -189,7 +189,7 @@ def _cell(value: object) -> object:
 @store.command()
 @store_argument
 @click.argument("input", metavar="[INPUT]", type=click.UUID, required=False)
-@option("--key", type=plain_text, help="The input under this idempotency key, instead of one by id.")
+@option("--key", type=text, help="The input under this idempotency key, instead of one by id.")
 @option("--runtime", metavar="NAME", type=runtime_id, help="Look in this runtime; without it in all of them.")
 @json_option
 @HTML
