@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import click
@@ -15,7 +17,7 @@ from .exec_handler import ExecHandler
 from .handlers import FunctionHandler, Handler, load_function
 from .line_reader import STDIN, sources_of
 from .options import DEFAULT_RUNTIME, STORE_VARIABLE, FiniteRange, field_path, option, runtime_id
-from .output import ExitCode
+from .output import ExitCode, leave_behind
 from .run_job import Job, JobOptions
 from .run_report import Report
 from .run_source import FieldPath, LineRules
@@ -28,7 +30,10 @@ COUNT: Final = click.IntRange(min=1)
 LONGEST_BACKOFF_SECONDS: Final = 300.0
 
 LAST_WAIT_SECONDS: Final = 1.0
-"""How long what is left on the loop at the end may take. A handler has ignored its cancellation by then for longer."""
+"""How long what is left of handlers at the end may take. It has ignored its cancellation by then for longer."""
+
+THREADS: Final = "holdstate-to-thread"
+"""How threads of ``asyncio.to_thread`` are named."""
 
 
 @click.command()
@@ -98,18 +103,28 @@ def _options(names: tuple[str, ...], given: dict[str, Any]) -> JobOptions:
 
 
 def _run_and_leave(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """As ``asyncio.run``, which would wait for ever for a handler that ignores its cancellation."""
+    """As ``asyncio.run``, which would wait for ever for a handler that ignores its cancellation, or that waits for a
+    thread of ``asyncio.to_thread`` which does not end.
+    """
     runner = asyncio.Runner()
+    loop = runner.get_loop()
+    pool = ThreadPoolExecutor(thread_name_prefix=THREADS)
+    loop.set_default_executor(pool)
     try:
         return runner.run(work)
     finally:
-        loop = runner.get_loop()
-        left = asyncio.all_tasks(loop)
-        for task in left:
+        pool.shutdown(wait=False, cancel_futures=True)
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        if left and loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT_SECONDS))[1]:
-            loop.set_exception_handler(lambda *_: None)  # no word of the pending task when it is destroyed
-            loop.close()
+        if tasks:
+            _, tasks = loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WAIT_SECONDS))
+        threads = [each for each in threading.enumerate() if each.name.startswith(THREADS)]
+        for each in threads:
+            each.join(LAST_WAIT_SECONDS / len(threads))
+        hanging = [*tasks, *(each for each in threads if each.is_alive())]
+        if hanging:
+            leave_behind(runner, *hanging)
         else:
             runner.close()
 

@@ -200,12 +200,21 @@ def test_a_function_that_hangs_in_its_thread_keeps_nobody_from_ending(tmp_path: 
     assert "Traceback" not in stderr
 
 
-def test_an_async_function_that_ignores_its_cancellation_keeps_nobody_from_ending(tmp_path: Path) -> None:
+IGNORING = {
+    "CancelledError": "    while True:\n        try:\n            await asyncio.Event().wait()\n"
+    "        except asyncio.CancelledError:\n            pass\n",
+    "everything": "    while True:\n        try:\n            await asyncio.Event().wait()\n"
+    "        except BaseException:\n            pass\n",
+    "in a thread": "    await asyncio.to_thread(threading.Event().wait)\n",
+}
+
+
+@pytest.mark.parametrize("name", IGNORING)
+def test_an_async_function_that_does_not_end_keeps_nobody_from_ending(tmp_path: Path, name: str) -> None:
     """It is left behind, its failure is told and counted, and the program ends without a word about its task."""
     code = (
-        "import asyncio\nfrom holdstate.tools import handlers\nhandlers.CLEAN_UP_SECONDS = 0.05\n"
-        "async def work(run):\n    while True:\n        try:\n            await asyncio.Event().wait()\n"
-        "        except asyncio.CancelledError:\n            pass\n"
+        "import asyncio\nimport threading\nfrom holdstate.tools import handlers\n"
+        f"handlers.CLEAN_UP_SECONDS = 0.05\nasync def work(run):\n{IGNORING[name]}"
     )
     (tmp_path / "mine.py").write_text(code, encoding="utf-8")
     lines = write_lines(tmp_path / "lines", [1])
