@@ -46,6 +46,11 @@ def path_of(place: Place) -> str:
     return (place + "".join(reversed(steps))).removeprefix(".")
 
 
+def over_payload(max_bytes: int) -> str:
+    """What is wrong with a part of an input that is larger than what the parts before it leave."""
+    return f"takes the input over {max_bytes} bytes (Limits.max_payload_bytes)"
+
+
 def check_encodable(text: str, place: Place) -> None:
     """InvalidInput when ``text`` has a lone surrogate."""
     problem = text_problem(text)
@@ -53,13 +58,13 @@ def check_encodable(text: str, place: Place) -> None:
         refuse(place, problem, RejectionCode.NOT_ENCODABLE)
 
 
-def check_json(value: Any, path: str, *, max_depth: int, max_bytes: int) -> int:
+def check_json(value: Any, path: str, *, max_depth: int, max_bytes: int, used: int = 0) -> int:
     """The fewest bytes that ``value`` can take as JSON text; InvalidInput when it is not plain JSON or over a limit.
 
     Plain is None, bool, int, float, str, list and dict by exact type. The bytes bound the walk also where one list is
-    in another many times, the depth bounds it where a list is in itself.
+    in another many times, the depth bounds it where a list is in itself. ``used`` of them are taken already.
     """
-    left = max_bytes
+    left = allowed = max_bytes - used
     stack: list[tuple[Place, Any, int]] = []
     left -= _check_leaf(value, path, stack, 1)
     while stack:
@@ -79,8 +84,8 @@ def check_json(value: Any, path: str, *, max_depth: int, max_bytes: int) -> int:
             for index, item in enumerate(node):
                 left -= _check_leaf(item, (place, index), stack, depth + 1)
     if left < 0:
-        refuse(path, "takes the input over the bytes allowed (Limits.max_payload_bytes)", RejectionCode.TOO_LARGE)
-    return max_bytes - left
+        refuse(path, over_payload(max_bytes), RejectionCode.TOO_LARGE)
+    return allowed - left
 
 
 def _check_leaf(value: Any, place: Place, stack: list[tuple[Place, Any, int]], depth: int) -> int:

@@ -45,7 +45,7 @@ from .inputs import (
     ResponseStatus,
     TurnMetadata,
 )
-from .json_values import check_encodable, check_json, refuse, strict_json
+from .json_values import check_encodable, check_json, over_payload, refuse, strict_json
 from .rejections import Rejection, RejectionCode
 from .settings import Limits
 
@@ -341,11 +341,12 @@ class _Check:
         self.json(value, path)
 
     def json(self, value: Any, path: str) -> None:
-        self.left -= check_json(value, path, max_depth=self.limits.max_depth, max_bytes=self.left)
+        limits = self.limits
+        used = limits.max_payload_bytes - self.left
+        self.left -= check_json(value, path, max_depth=limits.max_depth, max_bytes=limits.max_payload_bytes, used=used)
 
     def too_large(self, path: str) -> NoReturn:
-        problem = f"takes the input over {self.limits.max_payload_bytes} bytes (Limits.max_payload_bytes)"
-        refuse(path, problem, RejectionCode.TOO_LARGE)
+        refuse(path, over_payload(self.limits.max_payload_bytes), RejectionCode.TOO_LARGE)
 
 
 _CHECKS: Final[dict[type, Callable[[_Check, Any], None]]] = {

@@ -21,6 +21,7 @@ from .bench_rows import ON_MEMORY, ROWS
 from .bench_setting import DEFAULT_TMPFS, SIZES, Bench, Line, RowLeftOut, StoreKind
 from .bench_svg import picture_of
 from .bench_tmpfs import no_tmpfs
+from .options import FiniteRange
 from .output import ExitCode, note, write_document, write_result, write_table, write_to
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -53,7 +54,7 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of each row.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Repeat the rounds of each row until this time is used, three at least.",
 )
 @click.option("--profile", "with_profile", is_flag=True, help="Where the time goes, instead of how much it is.")

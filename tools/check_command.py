@@ -18,11 +18,11 @@ from .explorer_report import as_document, progress_line, told
 from .explorer_trace import explorer_trace
 from .explorer_whole import Whole
 from .machine_names import BadMachine, named
-from .options import json_option, option
+from .options import json_option, option, refuse_given
 from .output import ExitCode, note, write_document, write_result
 from .trace_file import write_trace_files
 from .trace_terminal import write_trace
-from .whole_options import whole_options
+from .whole_options import WHOLE_PARAMETERS, whole_options
 
 WHOLE: Final = "whole"
 TOLD_EVERY_SECONDS: Final = 2.0
@@ -31,6 +31,7 @@ EXITS: Final = {
     Verdict.VIOLATED: ExitCode.FINDING,
     Verdict.UNDECIDED: ExitCode.UNDECIDED,
 }
+_MACHINE_PARAMETERS: Final = ("integers", "ids")
 _MODEL_PARTS: Final = (
     "name",
     "bounds",
@@ -49,12 +50,13 @@ def model_of(name: str, bounds: WholeBounds, integers: int, ids: int, *, symmetr
     """The whole, a machine, or a model of one's own (``module:NAME``)."""
     if name == WHOLE:
         return Whole(bounds)
-    found = named(name)
+    found = named(name, (WHOLE,))
     if isinstance(found, Machine):
         return MachineModel(found, integers=integers, ids=ids, symmetry=symmetry)
     missing = [part for part in _MODEL_PARTS if not hasattr(found, part)]
     if missing:
         raise BadMachine(name, f"it is neither a Machine nor a Model: it has no {missing[0]}")
+    refuse_given((*_MACHINE_PARAMETERS, "symmetry"), f"is for machines; {name} is a model with bounds of its own")
     model: Model[Any] = found
     return model
 
@@ -92,6 +94,10 @@ def check(
     WHAT is the whole runtime with its store (whole), input_lifecycle, runtime_state, or module:NAME for a machine of
     your own. Exits 1 with the shortest trace when something is wrong, 3 when a limit was hit before the end.
     """
+    if what == WHOLE:
+        refuse_given(_MACHINE_PARAMETERS, "is for machines; the whole has --inputs, --runs and the others of `whole:`")
+    else:
+        refuse_given(WHOLE_PARAMETERS, f"is for the whole; {what} has no such bounds")
     integers, ids, symmetry = given.pop("integers"), given.pop("ids"), given["symmetry"]
     if what == WHOLE and not symmetry and given["runs"] is None:
         raise click.UsageError("--no-symmetry never uses the name of a run again: give --runs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn, cast, final
@@ -11,7 +10,7 @@ from typing import Any, Final, NoReturn, cast, final
 import click
 
 from ..spec.errors import HoldstateError
-from .output import ExitCode, OutputClosed, exit_code_of, note, sentence_of
+from .output import ExitCode, OutputClosed, end, exit_code_of, note, sentence_of
 
 # One line per command: its name and where the click command is.
 COMMANDS: Final = {
@@ -66,7 +65,7 @@ class Program(click.Group):
             problem = f"{type(error).__name__}: {sentence_of(error)}"
             note(f"error: this is a bug in holdstate: {problem}; set {DEBUG_VARIABLE}=1 to see where, and report it")
             code = ExitCode.UNDECIDED
-        sys.exit(int(code or ExitCode.OK))
+        end(int(code or ExitCode.OK))
 
 
 def _tell_usage(error: click.ClickException) -> ExitCode:

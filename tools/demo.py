@@ -28,6 +28,7 @@ from ..runtime.store import InputFilter
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import InputState
 from ..stores.lmdb_store import LmdbStore
+from .options import FiniteRange
 from .output import ExitCode, call_alone, note, write_result, write_table
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
@@ -211,7 +212,7 @@ def _show(figures: Figures) -> None:
 @click.command()
 @click.option("--input", "lines", type=click.Path(exists=True, dir_okay=False), help="JSON Lines of GitHub webhooks.")
 @click.option("--kills", default=1, show_default=True, type=click.IntRange(0), help="How often the command is killed.")
-@click.option("--seconds", default=0.05, show_default=True, type=click.FloatRange(0), help="How long each run takes.")
+@click.option("--seconds", default=0.05, show_default=True, type=FiniteRange(0), help="How long each run takes.")
 @click.option("--seed", type=int, help="Of the random places where it is killed; default: a new one.")
 def demo(lines: str | None, kills: int, seconds: float, seed: int | None) -> ExitCode:
     """Work off webhooks, kill everything in the middle, start again, and count."""

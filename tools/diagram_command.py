@@ -52,7 +52,7 @@ def diagram_of(
     name: str, form: str, *, detail: bool = False, graphviz: bool = False, overlay: Overlay | None = None
 ) -> str | bytes:
     """The picture of ``name`` as a text, or as bytes where it is a PNG or Graphviz drew it."""
-    draw = _coupling() if name == NAME else _machine(machine_of(name), overlay, detail=detail)
+    draw = _coupling() if name == NAME else _machine(machine_of(name, (NAME,)), overlay, detail=detail)
     if form == "png" or (form == "svg" and graphviz):
         return rendered(draw["dot"](), form)
     return draw[form]()

@@ -14,6 +14,7 @@ from .machine_document import MachineDocument, document_of, read_document
 from .machine_names import machine_of
 from .options import json_option
 from .output import ExitCode, write_document, write_result, write_table
+from .quantities import counted
 
 
 @final
@@ -73,7 +74,7 @@ def diff(before: str, after: str, *, json: bool) -> ExitCode:
         write_document({"same": not changes, "breaking": breaking, "changes": told})
     elif changes:
         write_table(COLUMNS, [each.row() for each in changes])
-        write_result(f"{len(changes)} changes; stored records {'do not all fit' if breaking else 'fit'}")
+        write_result(f"{counted(len(changes), 'change')}; stored records {'do not all fit' if breaking else 'fit'}")
     else:
         write_result("the same")
     return ExitCode.FINDING if changes else ExitCode.OK

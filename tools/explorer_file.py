@@ -68,8 +68,12 @@ def resume(path: Path, model: Model[Any]) -> Graph[Any]:
         "tables": tables_digest(getattr(model, "machine", None)),
     }
     for name, value in wanted.items():
-        if document[name] != value:
-            raise CannotResume(path, f"its {name} are {document[name]}, asked for is {value}; start anew")
+        found = document.get(name)
+        if found != value:
+            problem = f"its {name}: {found}, asked for: {value}"
+            if name == "tables":
+                problem = "the machine has changed since, its tables are others"
+            raise CannotResume(path, f"{problem}; start anew")
     graph: Graph[Any] = Graph(model.load(document["states"]))
     graph.parents, graph.ordinals, graph.helpful = (_unpacked(each) for each in document["arrays"])
     graph.expanded, graph.depth, graph.level_end, graph.transitions = document["counts"]

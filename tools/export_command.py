@@ -16,7 +16,7 @@ from .machine_document import json_of
 from .machine_markdown import machine_markdown
 from .machine_names import machine_of
 from .machine_scxml import scxml_of
-from .options import json_option, option
+from .options import json_option, option, refuse_given
 from .output import ExitCode, note, write_document, write_table, write_to
 from .tla_agreement import count_states, disagreements
 from .tla_comparison import compared
@@ -35,6 +35,7 @@ FORMATS: Final[Mapping[str, Callable[[Machine[Any, Any]], str]]] = {
     "scxml": scxml_of,
     "json": json_of,
 }
+_BOUNDS: Final = ("ids", "texts", "lowest", "highest")
 SHOWN: Final = 5
 """Disagreements that are told; there may be thousands of them."""
 
@@ -78,6 +79,8 @@ def check_machine(machine: Machine[Any, Any], folder: Path, bounds: TlaBounds) -
     assert steps.graph is not None, "it was asked for"
     found = disagreements(machine, bounds, steps.graph)
     told = [*found[:SHOWN], *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])]
+    if not steps.graph.states:
+        told.append("there is no state within the bounds from which a step could be compared")
     yield Checked(f"{name}_steps", steps, "\n".join(told))
 
 
@@ -112,6 +115,10 @@ def export(
     machine is compared with what it saw: exit 1 where something is wrong, with each counterexample as a page and in ITF
     next to the modules, 3 where TLC does not end.
     """
+    if form != "tla" or name == WHOLE:
+        refuse_given(_BOUNDS, "bounds a machine in TLA+; it has no meaning here")
+    if lowest > highest:
+        raise click.UsageError(f"--lowest {lowest} is above --highest {highest}, so there would be no int at all")
     if form != "tla":
         if name == WHOLE or is_checked or json:
             raise click.UsageError("the whole, --check and --json are for --format tla")
@@ -119,6 +126,8 @@ def export(
         return ExitCode.OK
     if output == "-":
         raise click.UsageError("TLA+ modules need a folder: give --output")
+    if json and not is_checked:
+        raise click.UsageError("--json is the outcome of --check, which is not given")
     return _export_tla(
         name,
         Path(output),
@@ -129,7 +138,7 @@ def export(
 
 
 def _export_tla(name: str, folder: Path, bounds: TlaBounds, *, is_checked: bool, json: bool) -> ExitCode:
-    machine = None if name == WHOLE else machine_of(name)
+    machine = None if name == WHOLE else machine_of(name, (WHOLE,))
     texts_of_files = whole_files() if machine is None else machine_files(machine, bounds)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts_of_files.items():

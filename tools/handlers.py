@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, cast, final
 
@@ -19,7 +16,7 @@ from attrs import frozen
 from ..runtime.executor import PermanentFailure, TransientFailure, TryLater
 from ..runtime.outcomes import Run, RunOutput
 from ..spec.errors import HoldstateError
-from .output import sentence_of
+from .user_code import Unloadable, load_module, place_in
 
 ERROR_BYTES: Final = 4096
 """How much of an error is kept with an input."""
@@ -117,11 +114,13 @@ def load_function(name: str) -> Callable[[Run], Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = import_module(module_name)
+        found: Any = load_module(module_name)
         for part in path.split("."):
             found = getattr(found, part)
-    except Exception as error:
-        raise BadHandler(name, f"cannot be loaded: {type(error).__name__}: {sentence_of(error)}") from error
+    except Unloadable as error:
+        raise BadHandler(name, f"cannot be loaded: {error.problem}") from error
+    except AttributeError as error:
+        raise BadHandler(name, f"cannot be loaded: {error}") from error
     if not callable(found):
         raise BadHandler(name, f"is {type(found).__name__}; it must be a function that takes a Run")
     return cast("Callable[[Run], Any]", found)
@@ -197,9 +196,7 @@ def _verdict_on(error: BaseException) -> Verdict:
 
 def _told(error: BaseException) -> str:
     """The error and the place in the handler's code where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {error}{place_in(error)}"
 
 
 def _in_thread(function: Callable[[Run], Any], run: Run) -> asyncio.Future[Any]:

@@ -9,12 +9,12 @@ import click
 from .check_command import WHOLE
 from .explorer_outcomes import WholeBounds
 from .machine_names import machine_of
-from .options import option
+from .options import option, refuse_given
 from .output import ExitCode, note, write_to
 from .walk_graph import WALK_BOUNDS, WALK_STATES, walk_fates, whole_graph
 from .walk_machine import machine_page
 from .walk_whole import whole_page
-from .whole_options import whole_options_from
+from .whole_options import WHOLE_PARAMETERS, whole_options_from
 
 
 @click.command("html")
@@ -30,7 +30,8 @@ def html(name: str, *, output: str, every_fate: bool, limit: int, **given: Any) 
     trace, and has all of it in its address. That of the whole has every state within the bounds in it, up to --limit.
     """
     if name != WHOLE:
-        write_to(output, machine_page(machine_of(name)))
+        refuse_given((*WHOLE_PARAMETERS, "every_fate", "limit"), f"is for the whole; the page of {name} has no bounds")
+        write_to(output, machine_page(machine_of(name, (WHOLE,))))
         return ExitCode.OK
     bounds = WholeBounds(**given, symmetry=False)
     graph = whole_graph(bounds, limit, walk_fates(is_every=every_fate))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, final
 
@@ -12,6 +11,7 @@ from ..spec.errors import HoldstateError
 from ..spec.input_lifecycle import INPUT_LIFECYCLE
 from ..spec.machine import Machine
 from ..spec.runtime_state import RUNTIME_STATE
+from .user_code import Unloadable, load_module
 
 MACHINES: Final[Mapping[str, Machine[Any, Any]]] = MappingProxyType(
     {machine.name: machine for machine in (INPUT_LIFECYCLE, RUNTIME_STATE)}
@@ -28,24 +28,30 @@ class BadMachine(HoldstateError, ValueError):
         super().__init__(f"{name}: {problem}")
 
 
-def named(name: str) -> Any:
-    """The shipped machine of that name, or whatever ``module:NAME`` names. Raises ``BadMachine``."""
+def named(name: str, others: Iterable[str] = ()) -> Any:
+    """The shipped machine of that name, or whatever ``module:NAME`` names. Raises ``BadMachine``, which also tells of
+    the ``others`` that the command takes.
+    """
     if name in MACHINES:
         return MACHINES[name]
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise BadMachine(name, f"it is not a machine; give one of {', '.join(MACHINES)}, or module:NAME")
+        raise BadMachine(name, f"it is not a machine; give one of {', '.join((*MACHINES, *others))}, or module:NAME")
     if "" not in sys.path:
         sys.path.insert(0, "")  # a module in the working directory is found, as with `python -m`
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        loaded = load_module(module)
+    except Unloadable as error:
+        raise BadMachine(name, f"it cannot be loaded: {error.problem}") from error
+    try:
+        return getattr(loaded, attribute)
+    except AttributeError as error:
         raise BadMachine(name, f"it cannot be loaded: {error}") from error
 
 
-def machine_of(name: str) -> Machine[Any, Any]:
-    """The machine that ``name`` names."""
-    found = named(name)
+def machine_of(name: str, others: Iterable[str] = ()) -> Machine[Any, Any]:
+    """The machine that ``name`` names, as ``named``."""
+    found = named(name, others)
     if not isinstance(found, Machine):
         raise BadMachine(name, f"it is a {type(found).__name__}, not a Machine")
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, TypeVar
+from math import isfinite
+from typing import Any, Final, TypeVar, final
 
 import click
+from click.core import ParameterSource
 
 from ..runtime.errors import InvalidInput
-from ..runtime.ids import check_runtime_id
+from ..runtime.ids import check_runtime_id, text_problem
 from .run_source import FieldPath
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,6 +24,17 @@ DEFAULT_RUNTIME: Final = "main"
 
 STORE: Final = click.Path(exists=True, file_okay=False)
 """The type of a path to an existing store."""
+
+
+@final
+class FiniteRange(click.FloatRange):
+    """The type of an option that is a number within bounds. Neither ``nan`` nor ``inf`` is one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 def field_path(text: str) -> FieldPath:
@@ -38,6 +51,25 @@ def runtime_id(text: str) -> str:
         return check_runtime_id(text)
     except InvalidInput as error:
         raise click.BadParameter(error.problem) from error
+
+
+def text(value: str) -> str:
+    """The type of an option that is text. A shell also hands over bytes that are none."""
+    problem = text_problem(value)
+    if problem is not None:
+        raise click.BadParameter(problem)
+    return value
+
+
+def refuse_given(names: Iterable[str], why: str) -> None:
+    """UsageError where one of these parameters of the command that runs is on its command line. In the environment it
+    may be: that is for other calls too.
+    """
+    context = click.get_current_context()
+    wanted = frozenset(names)
+    for each in context.command.params:
+        if each.name in wanted and context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{'/'.join((*each.opts, *each.secondary_opts))} {why}")
 
 
 def json_option(function: F) -> F:

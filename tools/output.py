@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 import click
 import msgspec
@@ -46,6 +46,23 @@ class NotFound(HoldstateError, LookupError):
         self.what = what
         self.path = path
         super().__init__(f"{what} is not in the store {path}; `holdstate store list` shows what is")
+
+
+_LEFT_BEHIND: Final[list[object]] = []
+
+
+def leave_behind(*work: object) -> None:
+    """Keep what does not end as it is. To destroy a task runs its code, and Python waits for threads: see ``end``."""
+    _LEFT_BEHIND.extend(work)
+
+
+def end(code: int) -> NoReturn:
+    """Exit; where something was left behind at once, because it would keep Python from ending."""
+    if _LEFT_BEHIND:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

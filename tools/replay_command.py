@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .output import ExitCode, note, write_document
+from .quantities import counted
 
 
 @click.command()
@@ -45,5 +46,6 @@ def _verdict(*, is_broken: bool, is_same: bool, unchecked: int) -> tuple[str, Ex
     if is_broken:
         return "reproduced" if is_same else "it fails in another way", ExitCode.FINDING
     if unchecked:
-        return f"nothing fails, but {unchecked} invariants have no name to import them by", ExitCode.UNDECIDED
+        invariants = counted(unchecked, "invariant")
+        return f"nothing fails, but {invariants} without a name could not be imported", ExitCode.UNDECIDED
     return "nothing fails any more", ExitCode.OK

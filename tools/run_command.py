@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import click
@@ -13,18 +16,24 @@ from ..stores.lmdb_store import LmdbStore
 from .exec_handler import ExecHandler
 from .handlers import FunctionHandler, Handler, load_function
 from .line_reader import STDIN, sources_of
-from .options import DEFAULT_RUNTIME, STORE_VARIABLE, field_path, option, runtime_id
-from .output import ExitCode
+from .options import DEFAULT_RUNTIME, STORE_VARIABLE, FiniteRange, field_path, option, runtime_id
+from .output import ExitCode, leave_behind
 from .run_job import Job, JobOptions
 from .run_report import Report
 from .run_source import FieldPath, LineRules
 
 MIB: Final = 1024 * 1024
 MAX_ATTEMPTS: Final = 5
-SECONDS: Final = click.FloatRange(min=0)
-SECONDS_ABOVE_ZERO: Final = click.FloatRange(min=0, min_open=True)
+SECONDS: Final = FiniteRange(min=0)
+SECONDS_ABOVE_ZERO: Final = FiniteRange(min=0, min_open=True)
 COUNT: Final = click.IntRange(min=1)
 LONGEST_BACKOFF_SECONDS: Final = 300.0
+
+LAST_WAIT_SECONDS: Final = 1.0
+"""How long what is left of handlers at the end may take. It has ignored its cancellation by then for longer."""
+
+THREADS: Final = "holdstate-to-thread"
+"""How threads of ``asyncio.to_thread`` are named."""
 
 
 @click.command()
@@ -65,7 +74,7 @@ def run(files: tuple[str, ...], store: str, exec: str | None, handler: str | Non
     _check_stdin(names, has_keys=given["job"] is not None or given["key_field"] is not None)
     if given["job"] == "":
         raise click.BadParameter("must not be empty", param_hint="--job")
-    return asyncio.run(_run(store, exec, handler, _options(names, given), given["max_result_bytes"]))
+    return _run_and_leave(_run(store, exec, handler, _options(names, given), given["max_result_bytes"]))
 
 
 def _check_stdin(names: tuple[str, ...], *, has_keys: bool) -> None:
@@ -91,6 +100,33 @@ def _options(names: tuple[str, ...], given: dict[str, Any]) -> JobOptions:
         grace=given["grace"],
         concurrency=given["concurrency"],
     )
+
+
+def _run_and_leave(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """As ``asyncio.run``, which would wait for ever for a handler that ignores its cancellation, or that waits for a
+    thread of ``asyncio.to_thread`` which does not end.
+    """
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
+    pool = ThreadPoolExecutor(thread_name_prefix=THREADS)
+    loop.set_default_executor(pool)
+    try:
+        return runner.run(work)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, tasks = loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WAIT_SECONDS))
+        threads = [each for each in threading.enumerate() if each.name.startswith(THREADS)]
+        for each in threads:
+            each.join(LAST_WAIT_SECONDS / len(threads))
+        hanging = [*tasks, *(each for each in threads if each.is_alive())]
+        if hanging:
+            leave_behind(runner, *hanging)
+        else:
+            runner.close()
 
 
 async def _run(

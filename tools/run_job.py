@@ -17,14 +17,17 @@ from attrs import frozen
 
 from ..runtime.environment import RuntimeSettings
 from ..runtime.errors import NotReady, ServiceClosed
+from ..runtime.events import EventEnvelope
 from ..runtime.executor import ActiveRun
 from ..runtime.handles import InputHandle
-from ..runtime.ids import InputId
+from ..runtime.ids import InputId, RunId
 from ..runtime.outcomes import Accepted, Deduplicated
 from ..runtime.records import InputRecord
 from ..runtime.service import RuntimeService
 from ..runtime.service_settings import ServiceSettings
 from ..runtime.store import ResultRef, RuntimeStore
+from ..runtime.subscriptions import Subscription
+from ..spec.vocabulary import EventCode
 from .handlers import Handler
 from .line_reader import LineReader, Source
 from .run_executor import HandlerExecutor
@@ -35,6 +38,8 @@ T = TypeVar("T")
 
 MAX_OPEN: Final = 256
 """Runtimes that owe nothing are kept open up to this number: opening one costs a commit."""
+
+_ENDS_OF_RUNS: Final = (EventCode.RUN_COMPLETED, EventCode.RUN_FAILED, EventCode.RUN_CANCELLED)
 
 
 @final
@@ -66,6 +71,16 @@ class Answer:
 
 
 @final
+@frozen
+class Attempt:
+    """A run that the handler was given: which lines it is about, in words, its first input, and which try it is."""
+
+    place: str
+    input_id: InputId
+    number: int
+
+
+@final
 class Job:
     """One ``holdstate run``."""
 
@@ -82,18 +97,14 @@ class Job:
         self._admitted: Counter[str] = Counter()
         self._owed = 0
         self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
+        self._attempts: dict[RunId, Attempt] = {}
         self._progressed = asyncio.Event()
         self._broken: asyncio.Queue[OSError] = asyncio.Queue()
         self._bad: BadLine | None = None
         self._stop = asyncio.Event()
         self._closings: list[asyncio.Task[None]] = []
         executor = HandlerExecutor(
-            handler,
-            report,
-            self._place,
-            self._broken.put_nowait,
-            timeout=options.timeout,
-            retry_delay=options.retry_delay,
+            handler, report, self._begun, self._broken.put_nowait, retry_delay=options.retry_delay
         )
         self._service = RuntimeService(store, executor, settings=self._service_settings())
         self._service.listen(self._ended)
@@ -142,6 +153,8 @@ class Job:
         async with asyncio.TaskGroup() as group:
             watching = [group.create_task(self._until_failure()), group.create_task(self._until_broken())]
             answering = group.create_task(self._answer_all())
+            # Bounded by the runs under way, since each is taken out as soon as the loop goes on.
+            group.create_task(self._tell_failures(self._service.subscribe(codes=_ENDS_OF_RUNS, buffer=sys.maxsize)))
             await self._feed()
             while self._owed and not self._stop.is_set():
                 await self._progress()
@@ -345,10 +358,23 @@ class Job:
             self._owed -= len(answer.waiters)
             self._progressed.set()
 
-    def _place(self, run: ActiveRun) -> str:
+    # -- what fails ------------------------------------------------------------------------------------------------
+
+    def _begun(self, run: ActiveRun) -> None:
         waiters = [waiter for each in run.input_ids for waiter in self._waiting.get((run.runtime_id, each), ())]
         first = f"{waiters[0].line.source}:{waiters[0].line.number}" if waiters else f"input {run.input_ids[0]}"
-        return first if len(run.input_ids) == 1 else f"{first} and {len(run.input_ids) - 1} more"
+        place = first if len(run.input_ids) == 1 else f"{first} and {len(run.input_ids) - 1} more"
+        self._attempts[run.run_id] = Attempt(place, run.input_ids[0], run.attempt)
+
+    async def _tell_failures(self, ends: Subscription) -> None:
+        """Until the service is closed. What a run failed of, the store knows, whoever found it out."""
+        async for event in ends:
+            assert isinstance(event, EventEnvelope), "its buffer has no end"
+            attempt = None if event.run_id is None else self._attempts.pop(event.run_id, None)
+            if attempt is not None and event.code is EventCode.RUN_FAILED:
+                record = self._store.load_input(event.runtime_id, attempt.input_id)
+                error = None if record is None else record.error
+                self._report.failed(event.runtime_id, attempt.place, attempt.number, error or "no reason given")
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from json import JSONDecodeError
@@ -24,6 +25,8 @@ from .line_reader import MAX_LINE_BYTES, RawLine
 DEFAULT_EVENT: Final = "line"
 _SHOWN_CHARACTERS: Final = 60
 _HASH_BYTES: Final = 16
+_SETTING: Final = re.compile(r" \(Limits\.\w+\)")
+"""The setting that an error names, which a command does not have."""
 
 
 @final
@@ -38,7 +41,7 @@ class BadLine(HoldstateError, ValueError):
         self.line = line
         self.column = column
         self.path = path
-        self.problem = problem
+        self.problem = problem = _SETTING.sub("", problem)
         place = f"{source}:{line}" if column is None else f"{source}:{line}:{column}"
         field = f"{path}: " if path else ""
         super().__init__(f"{place}: {field}{problem}; mend the line and run the command again")

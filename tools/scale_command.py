@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from .campaign import campaign_directory
+from .options import FiniteRange
 from .output import ExitCode, note, write_document, write_result, write_table, write_to
 from .quantities import bytes_text, counted, duration_text
 from .scale_plan import Plan
@@ -30,14 +31,12 @@ _TOLD_EVERY: Final = 5
 )
 @click.option(
     "--kill-at",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.5,
     show_default=True,
     help="The share of the inputs after which the process is killed; 0 for never.",
 )
-@click.option(
-    "--retention", type=click.FloatRange(0), help="Seconds for which ended inputs stay; without it they all do."
-)
+@click.option("--retention", type=FiniteRange(0), help="Seconds for which ended inputs stay; without it they all do.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Gives the inputs their keys and contents.")
 @click.option(
     "--path",

@@ -54,11 +54,12 @@ def list_(*, json: bool) -> ExitCode:
 @json_option
 def show(name: str, *, json: bool) -> ExitCode:
     """The rows of the machine or table NAME; a machine of your own is module:NAME."""
-    table = plain_tables().get(name)
+    tables = plain_tables()
+    table = tables.get(name)
     if table is not None:
         _write(table.columns, table.rows, as_json=json)
     else:
-        _write(ROW_COLUMNS, [_row(row) for row in machine_of(name).transitions], as_json=json)
+        _write(ROW_COLUMNS, [_row(row) for row in machine_of(name, tables).transitions], as_json=json)
     return ExitCode.OK
 
 

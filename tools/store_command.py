@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -17,7 +18,7 @@ from ..stores.lmdb_store import LmdbStore
 from .history_page import history_page
 from .history_views import COLUMNS, history_rows, history_view
 from .input_history import history_of
-from .options import DEFAULT_RUNTIME, json_option, option, runtime_id, store_argument
+from .options import DEFAULT_RUNTIME, json_option, option, runtime_id, store_argument, text
 from .output import ExitCode, NotFound, note, to_json, write_document, write_lines, write_result, write_table, write_to
 from .store_page import store_page
 from .store_survey import runtimes_of
@@ -32,6 +33,9 @@ MOST_NAMED: Final = 5
 HTML: Final = option("--html", metavar="FILE", help="One HTML page that needs nothing else; - for stdout.")
 STATE: Final = click.Choice([str(state) for state in InputState])
 KIND: Final = click.Choice([str(kind) for kind in InputKind])
+
+ORDERS: Final = range(-(2**63), 2**63)
+"""Order keys that a store can hold."""
 
 
 @click.group()
@@ -74,7 +78,7 @@ def stat(path: str, *, json: bool, html: str | None, runtime: str | None) -> Exi
 @option("--state", multiple=True, type=STATE, help="Only inputs in this state; may be repeated.")
 @option("--kind", multiple=True, type=KIND, help="Only inputs of this kind; may be repeated.")
 @option("--limit", default=DEFAULT_LIMIT, type=click.IntRange(1, LARGEST_LIMIT), help="Most rows.")
-@option("--after", help="Go on after this: the next_after of the listing before.")
+@option("--after", type=text, help="Go on after this: the next_after of the listing before.")
 @json_option
 @option("--ndjson", is_flag=True, help="One JSON object a line.")
 def list_(
@@ -138,12 +142,13 @@ def _list_inputs(
 
 
 def _order(after: str | None) -> int | None:
-    try:
-        return None if after is None else int(after)
-    except ValueError as error:
-        raise click.BadParameter(
-            "is an order key, a whole number, where inputs are listed", param_hint="--after"
-        ) from error
+    if after is None:
+        return None
+    with suppress(ValueError):
+        if int(after) in ORDERS:
+            return int(after)
+    problem = "is an order key, a whole number in 64 bits, where inputs are listed"
+    raise click.BadParameter(problem, param_hint="--after")
 
 
 def _known_runtime(opened: LmdbStore, runtime_id: str) -> None:
@@ -155,7 +160,7 @@ def _known_runtime(opened: LmdbStore, runtime_id: str) -> None:
 @store_argument
 @option("--runtime", default=DEFAULT_RUNTIME, metavar="NAME", type=runtime_id, help="The runtime.")
 @option("--input", type=click.UUID, help="One of its inputs, by id.")
-@option("--key", help="One of its inputs, by idempotency key.")
+@option("--key", type=text, help="One of its inputs, by idempotency key.")
 @json_option
 def show(path: str, runtime: str, input: UUID | None, key: str | None, *, json: bool) -> ExitCode:
     """A runtime of the store at PATH, or one of its inputs with its history, receipt, payload and result."""
@@ -184,7 +189,7 @@ def _cell(value: object) -> object:
 @store.command()
 @store_argument
 @click.argument("input", metavar="[INPUT]", type=click.UUID, required=False)
-@option("--key", help="The input under this idempotency key, instead of one by id.")
+@option("--key", type=text, help="The input under this idempotency key, instead of one by id.")
 @option("--runtime", metavar="NAME", type=runtime_id, help="Look in this runtime; without it in all of them.")
 @json_option
 @HTML

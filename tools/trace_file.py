@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from attrs import evolve
@@ -41,7 +41,17 @@ def _trace_in(content: bytes) -> Trace:
         raise TraceError("", "it is JSON, but no trace")
     if document.get("format") == _REPLAY:
         return Trace.from_json(document.get("trace"))
-    return Trace.from_itf(document) if "states" in document and "format" not in document else Trace.from_json(document)
+    if "format" in document:
+        return Trace.from_json(document)
+    if not _is_itf(document):
+        raise TraceError("", 'it is JSON, but no trace; one in ITF has "vars", or "#meta" with "format": "ITF"')
+    return Trace.from_itf(document)
+
+
+def _is_itf(document: dict[str, Any]) -> bool:
+    """Other documents have states too: that of a machine, for one."""
+    meta = document.get("#meta")
+    return "vars" in document or (isinstance(meta, dict) and meta.get("format") == "ITF")
 
 
 def write_trace_files(trace: Trace, html: Path | None, itf: Path | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
+from attrs import fields
 
 from .explorer_kinds import KINDS
 from .explorer_outcomes import DEFAULTS, WholeBounds
@@ -13,6 +14,9 @@ from .explorer_rows import NAMES
 from .options import option
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+WHOLE_PARAMETERS: Final = frozenset(each.name for each in fields(WholeBounds)) - {"symmetry"}
+"""The parameters that say something of the whole only."""
 
 
 def kind_names(text: str) -> tuple[str, ...]:

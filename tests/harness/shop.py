@@ -237,6 +237,20 @@ class Unrestartable(Shop):
         super().restart()
 
 
+class Unmakeable(Shop):
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        raise OSError("no base")
+
+
+class Mute(Shop):
+    """Cannot be looked at."""
+
+    def state(self) -> object:
+        raise OSError("no line")
+
+
 BUGS: dict[Callable[[], Shop], str] = {
     Generous: "the system took a refused event",
     Stubborn: "the system refused an event of the table",

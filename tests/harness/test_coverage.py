@@ -63,7 +63,7 @@ def test_rare_states_come_with_their_visits_the_rarest_first(coverage: Coverage)
     lines = list(coverage.lines())
     assert lines[0].startswith("counted: 2 of 6 transitions, 1 of ")
     assert lines[0].endswith("; 4 steps, 1 refused, 1 crashes")
-    assert "  never taken: paid --ship--> shipped (row 2)" in lines
+    assert "  never taken: paid --ship--> shipped (row 3)" in lines
     assert "  rare state: shipped (0 visits)" in lines
     assert f"  never refused: {len(Order) * len(Event) - 2 - MOST_TOLD} more, which the JSON file lists" in lines
 

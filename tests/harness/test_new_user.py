@@ -301,10 +301,10 @@ def test_coverage_names_rows_pairs_and_refusals_that_were_not_met(
     locker, subscription = machines["parcel locker"], machines["subscription"]
     assert locker["transitions"] == {"taken": 8, "of": 8}
     assert locker["never_refused"] == ["open in loaded"]
-    assert "empty --deposit--> loaded (row 0) then loaded --open--> jammed (row 3)" in locker["pairs_never_taken"]
-    assert "past_due --declined--> past_due (row 1)" in {*subscription["taken"], *subscription["never_taken"]}
+    assert "empty --deposit--> loaded (row 1) then loaded --open--> jammed (row 4)" in locker["pairs_never_taken"]
+    assert "past_due --declined--> past_due (row 2)" in {*subscription["taken"], *subscription["never_taken"]}
     section = tested.stdout.partition("holdstate coverage")[2]
     assert "  never refused: open in loaded" in section
-    assert "  pairs never taken: empty --deposit--> loaded (row 0) then loaded --open--> jammed (row 3)" in section
+    assert "  pairs never taken: empty --deposit--> loaded (row 1) then loaded --open--> jammed (row 4)" in section
     rare = [line for line in section.splitlines() if line.startswith("  rare state: ")]
     assert len(rare) == len(locker["rare_states"]) + len(subscription["rare_states"])

@@ -111,7 +111,7 @@ def test_what_no_value_reaches_is_named() -> None:
     )
     cover = transition_cover(odd)
     assert (cover.paths, len(cover.missing)) == ((), 3)
-    assert cover.missing[0] == "off --flip--> on (row 0)"
+    assert cover.missing[0] == "off --flip--> on (row 1)"
     for values in ({"code": ["c"]}, {"flip.code": ["c"]}):
         assert transition_cover(odd, values=values).missing == ()
     with pytest.raises(SpecError, match="cod"):

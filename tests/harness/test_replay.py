@@ -162,6 +162,29 @@ def test_a_file_that_cannot_be_played_is_refused(failure: Path, changes: dict[st
     assert "bug in holdstate" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (f"{HERE}:Unmakeable", "OSError: no base (shop.py:"),
+        (f"{HERE}:Mute", "OSError: no line (shop.py:"),
+        ("json:loads", "TypeError: loads() missing 1 required"),
+    ],
+)
+def test_an_adapter_that_cannot_be_made_or_looked_at_is_refused(failure: Path, name: str, said: str) -> None:
+    """Exit 2, with what it raised and where."""
+    done = invoke(failure, "--adapter", name)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {name}: the adapter cannot be played on: {said}")
+
+
+def test_what_stands_in_the_place_of_another_thing_is_named_by_its_type(failure: Path) -> None:
+    """A machine in words has several kilobytes."""
+    done = invoke(failure, "--adapter", f"{HERE}:ORDER")
+    assert f"{HERE}:ORDER is a Machine, which makes no adapter" in done.stderr
+    done = invoke(failure, "--machine", f"{HERE}:Shop")
+    assert f"{HERE}:Shop is a type, not a Machine" in done.stderr
+
+
 def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
     """Named."""
     path = tmp_path / "x.replay.json"

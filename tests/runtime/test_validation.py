@@ -346,6 +346,7 @@ def test_shared_parts_count_each_time() -> None:
     rejection = check_input(event(value), LIMITS)
     assert rejection is not None
     assert rejection.code is LARGE
+    assert rejection.reason == "event: takes the input over 65536 bytes (Limits.max_payload_bytes)"
 
 
 @given(inputs, st.integers(1024, 3000))

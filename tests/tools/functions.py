@@ -74,6 +74,16 @@ def exits(run: Run) -> None:
     raise SystemExit(7)
 
 
+def interrupts(run: Run) -> None:
+    """Raises what Ctrl-C raises."""
+    raise KeyboardInterrupt
+
+
+def output_of_text(run: Run) -> RunOutput:
+    """An output that cannot be stored."""
+    return RunOutput(result="text")  # type: ignore[arg-type]
+
+
 def stops_iteration(run: Run) -> None:
     """Raises what no future may hold."""
     raise StopIteration

@@ -9,10 +9,11 @@ from attrs import evolve
 
 from holdstate.tools.explorer import Explorer, Limits, Progress, Report, Verdict
 from holdstate.tools.explorer_file import CannotResume, resume, save
+from holdstate.tools.explorer_machine import MachineModel
 from holdstate.tools.explorer_outcomes import WholeBounds
 from holdstate.tools.explorer_whole import Whole
 
-from .explored import COUNTER, ENDLESS, Counter
+from .explored import COUNTER, ENDLESS, ORDER, Counter
 
 NO_LIMITS = Limits()
 
@@ -153,7 +154,13 @@ def test_a_kept_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     for model in (evolve(COUNTER, most=3), evolve(COUNTER, name="other")):
         with pytest.raises(CannotResume, match="start anew"):
             resume(path, model)
-    assert path.read_bytes() == content
+    with pytest.raises(CannotResume, match="its model: counter, asked for: other; start anew"):
+        resume(path, evolve(COUNTER, name="other"))
+    changed = evolve(ORDER, transitions=ORDER.transitions[:-1])
+    save(path, MachineModel(ORDER), Explorer(MachineModel(ORDER)).graph)
+    with pytest.raises(CannotResume, match="the machine has changed since, its tables are others; start anew"):
+        resume(path, MachineModel(changed))
+    path.write_bytes(content)
     for damaged in (content[:-9], b"", b"something else"):
         path.write_bytes(damaged)
         with pytest.raises(CannotResume, match="it is no saved exploration"):

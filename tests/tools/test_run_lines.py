@@ -16,6 +16,7 @@ from . import functions
 from .support import answers, call, write_lines
 
 ECHO = ("--handler", "tests.tools.functions:echo")
+SECONDS = ("--timeout", "--grace", "--backoff", "--retry-delay")
 TEXT = ("--handler", "tests.tools.functions:text")
 
 
@@ -301,6 +302,26 @@ def test_no_traceback_of_a_handler_reaches_a_user(tmp_path: Path, store: Path) -
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("broken", "ValueError: no such luck (functions.py:"),
+        ("interrupts", "KeyboardInterrupt"),
+        ("output_of_text", "the executor returned a RunOutput whose result is str"),
+        ("exits", "SystemExit: 7"),
+    ],
+)
+def test_every_failed_attempt_is_counted_and_told(tmp_path: Path, store: Path, name: str, words: str) -> None:
+    """Whoever finds the failure: the handler's side, or the service that takes its answer."""
+    path = write_lines(tmp_path / "lines", [1])
+    options = ("--max-attempts", 2, "--backoff", 0, "--handler", f"tests.tools.functions:{name}")
+    result = call("run", path, "--store", store, *options)
+    assert result.exit_code == 1
+    for attempt in (1, 2):
+        assert f"{path}:1 in main: attempt {attempt} failed: {words}" in result.stderr
+    assert "abandoned 1, failed attempts 2" in result.stderr
+
+
+@pytest.mark.parametrize(
     "name", ["tests.tools.functions", "no.such:f", "tests.tools.functions:no", "tests.tools.functions:not_callable"]
 )
 def test_a_handler_that_cannot_be_loaded_is_a_usage_error(tmp_path: Path, store: Path, name: str) -> None:
@@ -309,6 +330,31 @@ def test_a_handler_that_cannot_be_loaded_is_a_usage_error(tmp_path: Path, store:
     result = call("run", path, "--store", store, "--handler", name)
     assert (result.exit_code, store.exists()) == (2, False)
     assert result.stderr.startswith(f"error: --handler {name}: ")
+
+
+def test_a_line_that_is_too_large_is_told_with_the_limit(tmp_path: Path, store: Path) -> None:
+    """How many bytes there may be, and no setting that the command does not have."""
+    for value in ({"a": "x" * 2_000_000}, {"input_type": "prompt", "text": "x" * 2_000_000}):
+        path = write_lines(tmp_path / "lines", [value])
+        result = call("run", path, "--store", store, *ECHO)
+        assert result.exit_code == 2
+        assert "takes the input over 1048576 bytes; mend the line" in result.stderr
+
+
+def test_a_mistake_in_the_module_of_a_handler_is_told_with_its_place(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 2, with file and line, whatever the module raises."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = write_lines(tmp_path / "lines", [1])
+    for name, code, said in (
+        ("handler_of_one", "A = 1\nB = one\n", "NameError: name 'one' is not defined (handler_of_one.py:2)"),
+        ("handler_of_two", "\nraise SystemExit(0)\n", "SystemExit: 0 (handler_of_two.py:2)"),
+    ):
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        result = call("run", path, "--store", store, "--handler", f"{name}:work")
+        assert (result.exit_code, store.exists()) == (2, False)
+        assert result.stderr == f"error: --handler {name}:work: cannot be loaded: {said}\n"
 
 
 @pytest.mark.parametrize(
@@ -321,6 +367,7 @@ def test_a_handler_that_cannot_be_loaded_is_a_usage_error(tmp_path: Path, store:
         (*ECHO, "--runtime", ""),
         (*ECHO, "--job", ""),
         (*ECHO, "--timeout", "0"),
+        *((*ECHO, name, value) for name in SECONDS for value in ("nan", "inf", "-inf")),
         (*ECHO, "no-such-file"),
         (*ECHO, "-", "-"),
     ],

@@ -200,12 +200,38 @@ def test_a_function_that_hangs_in_its_thread_keeps_nobody_from_ending(tmp_path: 
     assert "Traceback" not in stderr
 
 
+IGNORING = {
+    "CancelledError": "    while True:\n        try:\n            await asyncio.Event().wait()\n"
+    "        except asyncio.CancelledError:\n            pass\n",
+    "everything": "    while True:\n        try:\n            await asyncio.Event().wait()\n"
+    "        except BaseException:\n            pass\n",
+    "in a thread": "    await asyncio.to_thread(threading.Event().wait)\n",
+}
+
+
+@pytest.mark.parametrize("name", IGNORING)
+def test_an_async_function_that_does_not_end_keeps_nobody_from_ending(tmp_path: Path, name: str) -> None:
+    """It is left behind, its failure is told and counted, and the program ends without a word about its task."""
+    code = (
+        "import asyncio\nimport threading\nfrom holdstate.tools import handlers\n"
+        f"handlers.CLEAN_UP_SECONDS = 0.05\nasync def work(run):\n{IGNORING[name]}"
+    )
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    lines = write_lines(tmp_path / "lines", [1])
+    words = ["run", lines, "--store", "s", "--handler", "mine:work", "--timeout", 0.05, "--max-attempts", 1]
+    code_, told, stderr = finish(start(*words, cwd=tmp_path))
+    assert (code_, told[0]["outcome"]["error"]) == (1, "timed out after 0.05 s")
+    assert f"{lines}:1 in main: attempt 1 failed: timed out after 0.05 s" in stderr
+    assert stderr.splitlines()[-1].startswith("accepted 1, deduplicated 0, runs 1, consumed 0, abandoned 1, failed att")
+    assert "failed attempts 1" in stderr
+
+
 def test_a_run_that_is_out_of_time_fails_and_its_processes_are_ended(scene: Scene) -> None:
     """And counts as an attempt."""
     options = ("--timeout", 0.3, "--backoff", 0)
     code, told, stderr = finish(start(*scene.words(*options)))
     assert (code, {each["state"] for each in told}) == (1, {"abandoned"})
-    assert "attempt 3 failed: timed out after 0.3 s (--timeout)" in stderr
+    assert "attempt 3 failed: timed out after 0.3 s" in stderr
     pids = [int(pid) for line in scene.log.lines() for pid in line.split()[1:]]
     wait_for_ends(pids)
 

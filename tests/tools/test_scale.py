@@ -371,7 +371,16 @@ def test_a_broken_promise_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("words", [("--inputs", 2, "--runtimes", 3), ("--json", "--svg", "-"), ("--kill-at", 1)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--inputs", 2, "--runtimes", 3),
+        ("--json", "--svg", "-"),
+        ("--kill-at", 1),
+        ("--kill-at", "nan"),
+        ("--retention", "inf"),
+    ],
+)
 def test_what_makes_no_sense_is_a_usage_error(words: tuple[object, ...]) -> None:
     """Exit code 2, before anything is done."""
     assert call("scale", *words).exit_code == 2

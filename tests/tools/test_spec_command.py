@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,90 @@ def test_what_cannot_be_checked_is_a_usage_error(what: str, said: str) -> None:
     result = call("spec", "check", what)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("A = 1\nB = one\n", "NameError: name 'one' is not defined (mine.py:2)"),
+        ("\nA = (\n", "SyntaxError: '(' was never closed (mine.py:2)"),
+        ("from enum import StrEnum\nS = StrEnum('S', 'A')\nA = S.B\n", "AttributeError: B (mine.py:3)"),
+        ("import json\n\nA = json.loads('{')\n", "(mine.py:3)"),
+        ("raise SystemExit(0)\n", "SystemExit: 0 (mine.py:1)"),
+        ("from holdstate.spec import Machine\nA = Machine(colour=1)\n", "TypeError: Machine.__init__() "),
+        ("from holdstate.spec import Machine\nA = Machine(colour=1)\n", "(mine.py:2)"),
+        ("B = 1\n", "module 'mine' has no attribute 'A'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["lint", "show", "check", "html", "diagram", "export"])
+def test_a_mistake_in_the_users_code_is_told_with_its_place(
+    command: str, code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 2, with file and line; it is no bug of ours."""
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    result = call("spec", command, "mine:A", *(("-o", tmp_path) if command == "export" else ()))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: mine:A: it cannot be loaded: ")
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "others"),
+    [
+        ("show", ["commands", "policy", "properties"]),
+        ("check", ["whole"]),
+        ("html", ["whole"]),
+        ("export", ["whole"]),
+        ("diagram", ["coupling"]),
+        ("lint", []),
+    ],
+)
+def test_what_is_no_machine_is_told_with_all_that_the_command_takes(
+    command: str, others: list[str], tmp_path: Path
+) -> None:
+    """The shipped machines, and what else it knows by name."""
+    result = call("spec", command, "nope", *(("-o", tmp_path) if command == "export" else ()))
+    names = ", ".join(["input_lifecycle", "runtime_state", *others])
+    assert result.stderr == f"error: nope: it is not a machine; give one of {names}, or module:NAME\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "runtime_state", "--openers", 2),
+        ("check", "runtime_state", "--no-faults"),
+        ("check", "runtime_state", "--backoff"),
+        ("check", "whole", "--integers", 2),
+        ("check", "--ids", 2),
+        ("check", f"{EXPLORED}:COUNTER", "--ids", 2),
+        ("check", f"{EXPLORED}:COUNTER", "--no-symmetry"),
+        ("check", f"{EXPLORED}:COUNTER", "--kinds", "prompt"),
+        ("html", "runtime_state", "--limit", 3),
+        ("html", "runtime_state", "--every-fate"),
+        ("html", "runtime_state", "--inputs", 2),
+    ],
+)
+def test_options_that_would_do_nothing_are_usage_errors(words: tuple[object, ...]) -> None:
+    """The option is named, and what it is for."""
+    result = call("spec", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    option = next(str(word) for word in words if str(word).startswith("--")).replace("--no-", "--")
+    assert f"error: {option}" in result.stderr
+    assert " is for " in result.stderr
+
+
+def test_an_option_for_something_else_may_be_in_the_environment() -> None:
+    """It is there for every call."""
+    assert call("spec", "check", "runtime_state", env={"HOLDSTATE_SPEC_CHECK_OPENERS": "2"}).exit_code == 0
+
+
+def test_a_path_is_no_name_of_a_module() -> None:
+    """It is told how to write it."""
+    result = call("spec", "lint", "./mine:A")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'./mine' is no name of a module; write it as an import does" in result.stderr
 
 
 def test_show_takes_machines_only() -> None:

@@ -173,6 +173,14 @@ def test_a_name_that_is_changed_is_removed_and_added(
     assert document["breaking"] is any(place.endswith("!") for _, _, place in expected)
 
 
+def test_one_change_is_told_as_one(tmp_path: Path) -> None:
+    """And no more."""
+    path = tmp_path / "after.json"
+    path.write_text(json_of(evolve(ORDER, doc="Other words.")), encoding="utf-8")
+    result = call("spec", "diff", f"{__name__}:ORDER", path)
+    assert result.stdout.splitlines()[-1].startswith("1 change; ")
+
+
 def test_a_member_that_no_field_holds_does_not_break_records() -> None:
     """It only ever came with an event."""
     before = evolve(ORDER, fields=ORDER.fields[:1])

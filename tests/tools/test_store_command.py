@@ -109,6 +109,11 @@ def test_show_tells_all_of_an_input(store: Path) -> None:
         ("list", "--runtime", "c"),
         ("list", "--state", "queued"),
         ("list", "--runtime", "a", "--after", "x"),
+        ("list", "--runtime", "a", "--after", 2**63),
+        ("list", "--runtime", "a", "--after", -(2**63) - 1),
+        ("list", "--after", "\udcff"),
+        ("show", "--runtime", "a", "--key", "\udcff"),
+        ("history", "--key", "\udcff"),
         ("list", "--json", "--ndjson"),
         ("list", "--runtime", "a", "--state", "happy"),
         ("show", "--runtime", "c"),
@@ -125,6 +130,7 @@ def test_what_is_not_there_is_told(store: Path, words: tuple[str, ...]) -> None:
     result = call("store", words[0], store, *words[1:])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "error: " in result.stderr
+    assert "a bug" not in result.stderr
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:

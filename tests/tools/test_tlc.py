@@ -17,9 +17,11 @@ from holdstate.tools.tla_whole import WholeConfiguration, configuration, whole_f
 from holdstate.tools.tlc import (
     JAR_VARIABLE,
     Counterexample,
+    StateGraph,
     TlcFailed,
     TlcMissing,
     TlcReport,
+    TlcVerdict,
     find_jar,
     find_java,
     read_counterexample,
@@ -156,6 +158,36 @@ def test_export_takes_the_bounds(tmp_path: Path) -> None:
     assert call("spec", "export", "input_lifecycle", "-o", tmp_path, *options).exit_code == ExitCode.OK
     config = (tmp_path / "input_lifecycle.cfg").read_text(encoding="utf-8")
     assert all(line in config for line in ('Ids = {"id1"}', 'Texts = {"text1", "text2"}', "MinInt = -1", "MaxInt = 4"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("runtime_state", "--lowest", 5, "--highest", 2), "--lowest 5 is above --highest 2"),
+        (("whole", "--ids", 3), "--ids bounds a machine in TLA+"),
+        (("whole", "--highest", 3), "--highest bounds a machine in TLA+"),
+        (("runtime_state", "--format", "json", "--texts", 4), "--texts bounds a machine in TLA+"),
+        (("runtime_state", "--json"), "--json is the outcome of --check"),
+    ],
+)
+def test_export_refuses_options_that_would_do_nothing(tmp_path: Path, words: tuple[object, ...], said: str) -> None:
+    """And bounds without a number between them. Nothing is written."""
+    result = call("spec", "export", *words, "-o", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_check_that_compares_nothing_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of steps without a single state says nothing about the table."""
+    nothing = StateGraph({}, frozenset(), frozenset())
+    report = TlcReport("any", TlcVerdict.OK, 0, 0, None, 0.0, graph=nothing)
+    monkeypatch.setattr(export_command, "run_tlc", lambda *_, **__: report)
+    monkeypatch.setattr(export_command, "disagreements", lambda *_: [])
+    monkeypatch.setattr(export_command, "count_states", lambda *_: 0)
+    result = call("spec", "export", "runtime_state", "-o", tmp_path, "--check")
+    assert result.exit_code == ExitCode.FINDING
+    assert "there is no state within the bounds from which a step could be compared" in result.stdout
 
 
 def test_export_refuses_what_is_no_machine(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from holdstate.tools.trace_page import trace_page
 from holdstate.tools.trace_text import trace_text
 
 from .explored import COUNTER
+from .support import call
 
 # -- the explorer ------------------------------------------------------------------------------------------------------
 
@@ -254,10 +255,10 @@ def test_a_replay_file_is_shown_by_its_trace(tmp_path: Path) -> None:
         b"\xff\xfe",
         b'{"format": "holdstate-replay"}',
         b'{"format": "holdstate-trace", "version": 1}',
-        b'{"states": []}',
-        b'{"states": [{"x": {"#bigint": "1e9"}}]}',
-        b'{"states": [{"x": {"#bigint": "' + b"9" * 5000 + b'"}}]}',
-        b'{"states": [{"x": ' + b"[" * 800 + b"]" * 800 + b"}]}",
+        b'{"vars": [], "states": []}',
+        b'{"vars": [], "states": [{"x": {"#bigint": "1e9"}}]}',
+        b'{"vars": [], "states": [{"x": {"#bigint": "' + b"9" * 5000 + b'"}}]}',
+        b'{"vars": [], "states": [{"x": ' + b"[" * 800 + b"]" * 800 + b"}]}",
         b"[" * 100_000,
     ],
     ids=range(12),
@@ -268,6 +269,19 @@ def test_what_is_no_trace_is_refused_with_the_name_of_the_file(content: bytes, t
     path.write_bytes(content)
     with pytest.raises(TraceError, match=rf"^{re.escape(str(path))}: "):
         read_trace(path)
+
+
+def test_a_document_with_other_states_is_no_trace(tmp_path: Path) -> None:
+    """An exported machine has states too. ITF is known by its variables or by its name."""
+    path = tmp_path / "machine.json"
+    assert call("spec", "export", "runtime_state", "--format", "json", "-o", path).exit_code == 0
+    shown = call("test", "show", path)
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "it is JSON, but no trace" in shown.stderr
+    states: list[object] = [{"x": 1}]
+    for known in ({"vars": ["x"]}, {"#meta": {"format": "ITF"}}):
+        path.write_text(json.dumps({**known, "states": states}), encoding="utf-8")
+        assert len(read_trace(path).steps) == 1
 
 
 _OF_ITF = ("#meta", "#map", "#set", "#tup", "#bigint", "#unserializable", "tag", "value", "index")

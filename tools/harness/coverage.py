@@ -23,7 +23,7 @@ MOST_TOLD: Final = 10
 @final
 @frozen
 class Edge:
-    """One row of a table, taken from one of its source states."""
+    """One row of a table, by its place from 0, taken from one of its source states."""
 
     row: int
     source: StrEnum
@@ -31,8 +31,8 @@ class Edge:
     target: StrEnum
 
     def text(self) -> str:
-        """The row in words."""
-        return f"{self.source} --{self.event}--> {self.target} (row {self.row})"
+        """The row in words, by its number from 1, as everywhere that people read it."""
+        return f"{self.source} --{self.event}--> {self.target} (row {self.row + 1})"
 
 
 Pair: TypeAlias = tuple[Edge, Edge]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import cast, final
 
 from ...spec.errors import HoldstateError
+from ..user_code import Unloadable, load_module
 
 
 @final
@@ -66,9 +66,9 @@ def resolve(reference: str) -> object:
     """What ``module:NAME`` names. Raises BadReference."""
     name, _, attribute = reference.partition(":")
     try:
-        module = import_module(name)
-    except (ImportError, ValueError) as error:
-        raise BadReference(reference, f"cannot import {name}: {error}") from error
+        module = load_module(name)
+    except Unloadable as error:
+        raise BadReference(reference, f"cannot import {name}: {error.problem}") from error
     found = _attribute(module, attribute) if attribute else None
     if found is None:
         raise BadReference(reference, f"{name} has no {attribute or 'name after the colon'}")

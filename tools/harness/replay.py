@@ -18,6 +18,7 @@ from ...spec.errors import HoldstateError
 from ...spec.machine import Machine
 from ..trace import Trace, TraceError
 from ..trace_page import trace_page
+from ..user_code import told
 from .adapters import NewAdapter
 from .moves import AnyMachine, Move, params_from_json, params_to_json
 from .player import Broken, Invariant, Player
@@ -162,10 +163,12 @@ def subject_of(replay: Replay, path: Path, *, machine: str | None = None, adapte
     with importable(Path.cwd(), folder):
         found = load(machine or replay.machine, "machine", path)
         if not isinstance(found, Machine):
-            raise ReplayError(str(path), f"{machine or replay.machine} is {found!r}, not a Machine")
+            raise ReplayError(str(path), f"{machine or replay.machine} is a {type(found).__name__}, not a Machine")
         made = load(adapter or replay.adapter, "adapter", path)
         if not callable(made):
-            raise ReplayError(str(path), f"{adapter or replay.adapter} is {made!r}, which makes no adapter")
+            raise ReplayError(
+                str(path), f"{adapter or replay.adapter} is a {type(made).__name__}, which makes no adapter"
+            )
         invariants = tuple(load(each, "invariant", path) for each in replay.invariants if each is not None)
     return Subject(found, cast("NewAdapter", made), cast("tuple[Invariant, ...]", invariants))
 
@@ -212,7 +215,14 @@ def play(subject: Subject, moves: Sequence[Move]) -> tuple[Broken | None, Trace]
 
 
 def play_again(replay: Replay, subject: Subject, where: str) -> Outcome:
-    """Play the file."""
-    broken, trace = play(subject, moves_of(replay, subject.machine, where))
+    """Play the file. Raises ReplayError where the adapter cannot be made, or raises where it must not."""
+    moves = moves_of(replay, subject.machine, where)
+    try:
+        broken, trace = play(subject, moves)
+    except HoldstateError:
+        raise
+    except Exception as error:
+        adapter = reference_of(subject.new_adapter, subject.new_adapter)
+        raise ReplayError(adapter or where, f"the adapter cannot be played on: {told(error)}") from error
     is_same = broken is not None and broken.rule == replay.rule
     return Outcome(broken, is_same, sum(each is None for each in replay.invariants), trace)
