@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import final
 from uuid import UUID
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from ..spec.policy import DEFAULT_POLICY, Policy
-from .ids import new_uuid7, utc_now
-from .settings import Limits, Retention, RetryPolicy
+from .ids import in_utc, new_uuid7, utc_now
+from .settings import Limits, Retention, RetryPolicy, function, instance, whole
 
 
 @final
@@ -25,22 +25,29 @@ class RuntimeSettings:
     the named invariants after every command, in time proportional to the runtime.
     """
 
-    policy: Policy = DEFAULT_POLICY
-    retry: RetryPolicy = field(factory=RetryPolicy)
-    limits: Limits = field(factory=Limits)
-    retention: Retention = field(factory=Retention)
-    max_batch: int = field(default=256, validator=validators.ge(1))
-    max_history: int = field(default=32, validator=validators.ge(1))
-    max_events: int = field(default=10_000, validator=validators.ge(1))
-    event_log: bool = False
-    debug: bool = False
+    policy: Policy = field(default=DEFAULT_POLICY, validator=instance(Policy))
+    retry: RetryPolicy = field(factory=RetryPolicy, validator=instance(RetryPolicy))
+    limits: Limits = field(factory=Limits, validator=instance(Limits))
+    retention: Retention = field(factory=Retention, validator=instance(Retention))
+    max_batch: int = field(default=256, validator=whole(1))
+    max_history: int = field(default=32, validator=whole(1))
+    max_events: int = field(default=10_000, validator=whole(1))
+    event_log: bool = field(default=False, validator=instance(bool))
+    debug: bool = field(default=False, validator=instance(bool))
 
 
 @final
 @frozen
 class Environment:
-    """Clock, id factory and randomness. Tests inject their own; the core sees only the values."""
+    """Clock, id factory and randomness. Tests inject their own; the core sees only the values.
 
-    now: Callable[[], datetime] = utc_now
-    new_id: Callable[[], UUID] = new_uuid7
-    chance: Callable[[], float] = random.random
+    ``now`` may give the time in any zone, but not a naive one.
+    """
+
+    _now: Callable[[], datetime] = field(default=utc_now, validator=function, alias="now")
+    new_id: Callable[[], UUID] = field(default=new_uuid7, validator=function)
+    chance: Callable[[], float] = field(default=random.random, validator=function)
+
+    def now(self) -> datetime:
+        """The time, in UTC. Raises InvalidInput where the clock gives a naive one."""
+        return in_utc(self._now(), "Environment.now")

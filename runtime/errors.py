@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 from uuid import UUID
 
 from ..spec.errors import HoldstateError
+from ..spec.vocabulary import RuntimeState
 from .rejections import RejectionCode
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class InvalidInput(HoldstateError, ValueError):
         return type(self), (self.path, self.problem, self.code)
 
 
+_FINAL: Final = frozenset({RuntimeState.STOPPED, RuntimeState.DESTROYED})
+"""States of a runtime that nothing leads back from."""
+
 # -- refused commands: nothing was changed -------------------------------------------------------------------------
 
 
@@ -40,9 +44,8 @@ class NotReady(HoldstateError):
     def __init__(self, runtime_id: str, state: str) -> None:
         self.runtime_id = runtime_id
         self.state = state
-        super().__init__(
-            f"runtime {runtime_id!r} is {state} and takes no input; reset or recycle it, or use another runtime"
-        )
+        remedy = "for good; use another runtime" if state in _FINAL else "now; reset or recycle it, or use another one"
+        super().__init__(f"runtime {runtime_id!r} is {state} and takes no input {remedy}")
 
 
 @final

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from .environment import RuntimeSettings
-from .settings import MIB
+from .settings import MIB, above_zero, function, instance, number, optional, whole
 
 
 @final
@@ -30,15 +30,15 @@ class ServiceSettings:
     or the first runtime that somebody else opened, closes it (``RuntimeService.failure``).
     """
 
-    runtime: RuntimeSettings = field(factory=RuntimeSettings)
-    max_open: int = field(default=1000, validator=validators.ge(1))
-    max_runs: int = field(default=64, validator=validators.ge(1))
-    run_timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0.0)))
-    hang_seconds: float = field(default=5.0, validator=validators.ge(0.0))
-    drain_seconds: float = field(default=30.0, validator=validators.ge(0.0))
-    resume_backlog: bool = True
-    max_active_total: int = field(default=1_000_000, validator=validators.ge(1))
-    max_queued_bytes: int = field(default=1024 * MIB, validator=validators.ge(1))
-    overdue_seconds: float = field(default=300.0, validator=validators.gt(0.0))
-    may_run: Callable[[str], bool] | None = None
-    stop_on_failure: bool = False
+    runtime: RuntimeSettings = field(factory=RuntimeSettings, validator=instance(RuntimeSettings))
+    max_open: int = field(default=1000, validator=whole(1))
+    max_runs: int = field(default=64, validator=whole(1))
+    run_timeout: float | None = field(default=None, validator=optional(above_zero))
+    hang_seconds: float = field(default=5.0, validator=number(0.0))
+    drain_seconds: float = field(default=30.0, validator=number(0.0))
+    resume_backlog: bool = field(default=True, validator=instance(bool))
+    max_active_total: int = field(default=1_000_000, validator=whole(1))
+    max_queued_bytes: int = field(default=1024 * MIB, validator=whole(1))
+    overdue_seconds: float = field(default=300.0, validator=above_zero)
+    may_run: Callable[[str], bool] | None = field(default=None, validator=optional(function))
+    stop_on_failure: bool = field(default=False, validator=instance(bool))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, final
 
 from attrs import field, frozen
 
@@ -13,14 +13,20 @@ from .errors import InvalidInput
 if TYPE_CHECKING:
     from attrs import Attribute
 
+T = TypeVar("T")
+
 # The encoder and decoder of JSON recurse once per level, on the caller's stack.
 DEEPEST: Final = 256
 LARGEST_BYTES: Final = 256 * 1024 * 1024
 MIB: Final = 1024 * 1024
 YEAR_SECONDS: Final = 31_536_000.0
 
+Check = Callable[[object, "Attribute[Any]", object], None]
+"""What attrs asks about a value that is given to a field."""
 
-def _whole(low: int, high: int | None = None) -> Callable[[object, Attribute[Any], object], None]:
+
+def whole(low: int, high: int | None = None) -> Check:
+    """A whole number from ``low`` on."""
     wanted = f"at least {low}" if high is None else f"from {low} to {high}"
 
     def check(settings: object, attribute: Attribute[Any], value: object) -> None:
@@ -30,20 +36,31 @@ def _whole(low: int, high: int | None = None) -> Callable[[object, Attribute[Any
     return check
 
 
-def _number(low: float, high: float | None = None) -> Callable[[object, Attribute[Any], object], None]:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether ``value`` is an int or a float, and no bool."""
+    return type(value) in (int, float)
+
+
+def number(low: float, high: float | None = None) -> Check:
+    """A finite number from ``low`` on."""
     wanted = f"at least {low}" if high is None else f"from {low} to {high}"
 
     def check(settings: object, attribute: Attribute[Any], value: object) -> None:
-        fits = type(value) in (int, float) and isinstance(value, (int, float)) and isfinite(value) and value >= low
-        if not fits or (high is not None and isinstance(value, (int, float)) and value > high):
+        if not is_number(value) or not low <= value < inf or (high is not None and value > high):
             _refuse(settings, attribute, f"must be a finite number, {wanted}", value)
 
     return check
 
 
-def _optional(
-    check: Callable[[object, Attribute[Any], object], None],
-) -> Callable[[object, Attribute[Any], object], None]:
+def above_zero(settings: object, attribute: Attribute[Any], value: object) -> None:
+    """A finite number above 0."""
+    if not is_number(value) or not 0 < value < inf:
+        _refuse(settings, attribute, "must be a finite number above 0", value)
+
+
+def optional(check: Check) -> Check:
+    """None, or what ``check`` takes."""
+
     def check_if_given(settings: object, attribute: Attribute[Any], value: object) -> None:
         if value is not None:
             check(settings, attribute, value)
@@ -51,7 +68,9 @@ def _optional(
     return check_if_given
 
 
-def _instance(wanted: type) -> Callable[[object, Attribute[Any], object], None]:
+def instance(wanted: type) -> Check:
+    """An object of exactly that class."""
+
     def check(settings: object, attribute: Attribute[Any], value: object) -> None:
         if type(value) is not wanted:
             _refuse(settings, attribute, f"must be a {wanted.__name__}", value)
@@ -59,8 +78,23 @@ def _instance(wanted: type) -> Callable[[object, Attribute[Any], object], None]:
     return check
 
 
+def function(settings: object, attribute: Attribute[Any], value: object) -> None:
+    """Something that can be called."""
+    if not callable(value):
+        _refuse(settings, attribute, "must be a function", value)
+
+
+def given_or_default(given: T | None, wanted: type[T], path: str) -> T:
+    """``given``, or a ``wanted`` with all its defaults; InvalidInput for an object of another class."""
+    if given is None:
+        return wanted()
+    if type(given) is not wanted:
+        raise InvalidInput(path, f"must be a {wanted.__name__}, not {type(given).__name__}")
+    return given
+
+
 def _refuse(settings: object, attribute: Attribute[Any], wanted: str, value: object) -> None:
-    raise InvalidInput(f"{type(settings).__name__}.{attribute.name}", f"{wanted}; it is {value!r}")
+    raise InvalidInput(f"{type(settings).__name__}.{attribute.alias}", f"{wanted}; it is {value!r}")
 
 
 @final
@@ -70,11 +104,11 @@ class Limits:
     have to fit into -2**63 to 2**64 - 1.
     """
 
-    max_active_inputs: int = field(default=100_000, validator=_whole(1))
-    max_payload_bytes: int = field(default=MIB, validator=_whole(1024, LARGEST_BYTES))
-    max_blob_bytes: int = field(default=16 * MIB, validator=_whole(1, LARGEST_BYTES))
-    max_blobs: int = field(default=64, validator=_whole(0, 1_000_000))
-    max_depth: int = field(default=64, validator=_whole(1, DEEPEST))
+    max_active_inputs: int = field(default=100_000, validator=whole(1))
+    max_payload_bytes: int = field(default=MIB, validator=whole(1024, LARGEST_BYTES))
+    max_blob_bytes: int = field(default=16 * MIB, validator=whole(1, LARGEST_BYTES))
+    max_blobs: int = field(default=64, validator=whole(0, 1_000_000))
+    max_depth: int = field(default=64, validator=whole(1, DEEPEST))
 
 
 HARD_LIMITS: Final = Limits(
@@ -89,10 +123,10 @@ class Backoff:
     then spread by plus or minus the fraction ``jitter``.
     """
 
-    initial_seconds: float = field(default=1.0, validator=_number(0.0))
-    factor: float = field(default=2.0, validator=_number(1.0))
-    max_seconds: float = field(default=300.0, validator=_number(0.0, YEAR_SECONDS))
-    jitter: float = field(default=0.5, validator=_number(0.0, 1.0))
+    initial_seconds: float = field(default=1.0, validator=number(0.0))
+    factor: float = field(default=2.0, validator=number(1.0))
+    max_seconds: float = field(default=300.0, validator=number(0.0, YEAR_SECONDS))
+    jitter: float = field(default=0.5, validator=number(0.0, 1.0))
 
     def delay(self, failures: int, jitter: float) -> float:
         """Seconds to wait after the ``failures``-th failure (from 1); ``jitter`` is a draw from [0, 1)."""
@@ -109,8 +143,8 @@ class Backoff:
 class RetryPolicy:
     """An input is abandoned when its ``max_attempts``-th run fails or crashes; a cancelled run is not counted."""
 
-    max_attempts: int = field(default=5, validator=_whole(1))
-    backoff: Backoff = field(default=Backoff(), validator=_instance(Backoff))
+    max_attempts: int = field(default=5, validator=whole(1))
+    backoff: Backoff = field(default=Backoff(), validator=instance(Backoff))
 
 
 @final
@@ -121,6 +155,6 @@ class Retention:
     ``keep_events_seconds`` is for the event log; its front goes, up to the first event that is younger.
     """
 
-    keep_payloads: bool = field(default=False, validator=_instance(bool))
-    keep_ended_seconds: float | None = field(default=None, validator=_optional(_number(0.0, 100 * YEAR_SECONDS)))
-    keep_events_seconds: float | None = field(default=None, validator=_optional(_number(0.0, 100 * YEAR_SECONDS)))
+    keep_payloads: bool = field(default=False, validator=instance(bool))
+    keep_ended_seconds: float | None = field(default=None, validator=optional(number(0.0, 100 * YEAR_SECONDS)))
+    keep_events_seconds: float | None = field(default=None, validator=optional(number(0.0, 100 * YEAR_SECONDS)))

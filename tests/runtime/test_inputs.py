@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdstate.runtime.environment import Environment, RuntimeSettings
 from holdstate.runtime.errors import InvalidInput
 from holdstate.runtime.headers import ExternalSource, FlowSource, OperatorSource, PeerSource, SystemSource
 from holdstate.runtime.ids import InputId, check_runtime_id, key_problem, new_uuid7, text_problem, utc_now
@@ -33,6 +34,7 @@ from holdstate.runtime.inputs import (
     Source,
     TurnMetadata,
 )
+from holdstate.runtime.service_settings import ServiceSettings
 from holdstate.runtime.settings import Backoff, Limits, Retention, RetryPolicy
 from holdstate.spec.vocabulary import Durability, HandlingMode, InputKind
 
@@ -194,6 +196,34 @@ def test_a_delay_is_never_negative_nor_over_the_spread_cap(backoff: Backoff, fai
         (RetryPolicy, {"backoff": None}),
         (Retention, {"keep_payloads": 1}),
         (Retention, {"keep_ended_seconds": -1.0}),
+        (Retention, {"keep_ended_seconds": 10**400}),
+        (RuntimeSettings, {"policy": "default"}),
+        (RuntimeSettings, {"retry": 5}),
+        (RuntimeSettings, {"limits": {}}),
+        (RuntimeSettings, {"retention": None}),
+        (RuntimeSettings, {"max_batch": 1.5}),
+        (RuntimeSettings, {"max_batch": "x"}),
+        (RuntimeSettings, {"max_history": 0}),
+        (RuntimeSettings, {"max_events": None}),
+        (RuntimeSettings, {"event_log": "no"}),
+        (RuntimeSettings, {"debug": 1}),
+        (ServiceSettings, {"runtime": None}),
+        (ServiceSettings, {"max_open": 0}),
+        (ServiceSettings, {"max_runs": 1.5}),
+        (ServiceSettings, {"run_timeout": "5"}),
+        (ServiceSettings, {"run_timeout": 0}),
+        (ServiceSettings, {"run_timeout": float("nan")}),
+        (ServiceSettings, {"hang_seconds": -1}),
+        (ServiceSettings, {"drain_seconds": None}),
+        (ServiceSettings, {"resume_backlog": 1}),
+        (ServiceSettings, {"max_active_total": 0}),
+        (ServiceSettings, {"max_queued_bytes": 1e9}),
+        (ServiceSettings, {"overdue_seconds": 0}),
+        (ServiceSettings, {"may_run": {"a"}}),
+        (ServiceSettings, {"stop_on_failure": None}),
+        (Environment, {"now": datetime(2026, 1, 1, tzinfo=UTC)}),
+        (Environment, {"new_id": None}),
+        (Environment, {"chance": 0.5}),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(setting: type, arguments: dict[str, object]) -> None:
