@@ -24,6 +24,7 @@ from .admitting import Prepared, prepare_input
 from .batches import next_due
 from .delta import Delta
 from .environment import Environment, RuntimeSettings
+from .errors import StoreError
 from .events import EventEnvelope, delivered
 from .flush import GroupCommitter, committer_of
 from .ids import InputId, RunId
@@ -176,8 +177,17 @@ class PersistentRuntimeDriver:
         return await self._call(call)
 
     async def take_steers(self, run: Run | RunId) -> Steers:
-        """Stage the front of the steer lane into the current run, durably; what cannot join it stays queued (C15)."""
-        return await self._call(partial(calls.take_steers, run_id=_id_of(run)))
+        """Stage the front of the steer lane into the current run, durably; what cannot join it stays queued (C15).
+
+        What was staged for a caller who is cancelled, or told of a ``StoreError``, leaves the run again: take it anew.
+        """
+        staged: list[InputRecord] = []
+        try:
+            return await self._call(partial(calls.take_steers, run_id=_id_of(run), staged=staged))
+        except (asyncio.CancelledError, StoreError):
+            self._actor.untold += staged
+            self._committer.submit_quietly(self._actor, _nothing)
+            raise
 
     async def fail_run(self, run: Run | RunId, error: str, *, recoverable: bool = True) -> None:
         """End the run badly: its inputs are tried again by the retry policy, or given up."""

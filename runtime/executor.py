@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from math import isfinite
 from typing import Final, Protocol, final
 
@@ -143,6 +143,7 @@ class ActiveRun:
         self.session_snapshot = session_snapshot
         self.token = CancellationToken()
         self._store_failures: list[StoreError] = []
+        self._turn = asyncio.Lock()  # so that no boundary is committed over steers that are still on their way here
 
     @property
     def run_id(self) -> RunId:
@@ -175,7 +176,7 @@ class ActiveRun:
         problem = _problem_of(output)
         if problem is not None:
             raise InvalidInput("checkpoint", problem)
-        with self._noting_failures():
+        async with self._one_at_a_time():
             receipt = await self._driver.checkpoint(self._run, output)
         if session_snapshot is not None:
             self.session_snapshot = session_snapshot
@@ -183,16 +184,18 @@ class ActiveRun:
 
     async def take_steers(self) -> tuple[Input, ...]:
         """Stage what waits in the steer lane into this run, durably, and return it; the rest starts the next run."""
-        with self._noting_failures():
+        async with self._one_at_a_time():
             taken = await self._driver.take_steers(self._run)
-        self.inputs += taken.inputs
-        self.records += taken.records
+            self.inputs += taken.inputs
+            self.records += taken.records
         return taken.inputs
 
-    @contextmanager
-    def _noting_failures(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        """What is done of the run beside other calls of its executor; failures of the store are noted."""
         try:
-            yield
+            async with self._turn:
+                yield
         except StoreError as error:
             self._store_failures.append(error)
             raise
