@@ -22,7 +22,7 @@ from .blocking_executor import BlockingExecutor, BlockingRun, OnThreads
 from .environment import Environment
 from .errors import CallTimedOut, ServiceClosed
 from .events import EventEnvelope
-from .executor import Executor
+from .executor import Executor, check_executor
 from .handles import InputHandle, InputOutcome
 from .ids import InputId, RunId
 from .inputs import Input
@@ -145,6 +145,7 @@ class BlockingRuntimeService:
         environment: Environment | None = None,
         call_seconds: float | None = None,
     ) -> None:
+        check_executor(executor)
         self._call_seconds = call_seconds
         self._closing: asyncio.Task[None] | None = None
         self._loop = LoopThread("holdstate-service")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from inspect import iscoroutinefunction, isfunction
 from math import isfinite
 from typing import Final, Protocol, final
 
@@ -25,6 +26,9 @@ LONGEST_PROBLEM_BYTES: Final = 4096
 
 LONGEST_WAIT_SECONDS: Final = 365.0 * 24 * 3600
 """An executor that wants no run for longer than that is asked again after it."""
+
+AWAITABLE: Final = ("Any", "Awaitable", "Coroutine", "Future", "Task")
+"""Words in the return annotation of a plain function that is awaited nevertheless."""
 
 MOST_MESSAGES: Final = 2**63 - 1
 
@@ -224,6 +228,27 @@ class ControllableExecutor(Executor, Protocol):
         ...
 
 
+def check_executor(executor: object | None) -> None:
+    """Raise ``InvalidInput`` for what has no work to do: a class, a function, an object without ``apply``."""
+    if executor is None:
+        return
+    if isinstance(executor, type):
+        raise InvalidInput("executor", f"must be an instance; {executor.__name__} is a class")
+    if not callable(getattr(executor, "apply", None)):
+        raise InvalidInput("executor", f"must be an instance with a method `apply`; {type(executor).__name__} has none")
+
+
+def is_plainly_blocking(executor: Executor) -> bool:
+    """Whether ``apply`` is a plain function that does not say that it returns an awaitable. Of what is decorated, or no
+    function at all, that cannot be told.
+    """
+    apply = getattr(executor.apply, "__func__", executor.apply)
+    if not isfunction(apply) or iscoroutinefunction(apply) or hasattr(apply, "__wrapped__"):
+        return False
+    returned = str(apply.__annotations__.get("return", ""))
+    return not any(word in returned for word in AWAITABLE)
+
+
 async def executed(executor: Executor, run: ActiveRun) -> Verdict:
     """What the executor made of the run; None where the run was called off before the executor was entered. Nothing
     that it raises gets past here: neither the loop, nor the other runtimes, nor the process end for it.
@@ -233,7 +258,7 @@ async def executed(executor: Executor, run: ActiveRun) -> Verdict:
     try:
         return _output_of(await executor.apply(run))
     except BaseException as error:  # noqa: BLE001 - user code
-        return _put_off(run, error) or _failure_of(error)
+        return _verdict_on(run, error)
 
 
 async def tell(
@@ -284,6 +309,13 @@ def _problem_of(output: RunOutput) -> str | None:
     return None
 
 
+def _verdict_on(run: ActiveRun, error: BaseException) -> Verdict:
+    try:
+        return _put_off(run, error) or _failure_of(error)
+    except BaseException:  # noqa: BLE001 - an error that cannot even be looked at is user code too
+        return ExecutorFailed(_storable(type(error).__name__))
+
+
 def _put_off(run: ActiveRun, error: BaseException) -> PutOff | None:
     """Where nothing but a wish for later, or a failure of our own store, ended the run."""
     causes = list(_leaves(error))
@@ -301,11 +333,14 @@ def _failure_of(error: BaseException) -> ExecutorFailed:
             said = str(error.problem)
         else:
             said = f"{type(error).__name__}: {error}"
-        problem = said[:LONGEST_PROBLEM_BYTES].encode("utf-8", "backslashreplace")[:LONGEST_PROBLEM_BYTES]
-        words = problem.decode(errors="ignore")
-    except Exception:  # noqa: BLE001 - an error that cannot even be shown
-        words = type(error).__name__
-    return ExecutorFailed(words, all(isinstance(cause, PermanentFailure) for cause in _leaves(error)))
+    except BaseException:  # noqa: BLE001 - an error that cannot even be shown
+        said = type(error).__name__
+    return ExecutorFailed(_storable(said), all(isinstance(cause, PermanentFailure) for cause in _leaves(error)))
+
+
+def _storable(said: str) -> str:
+    problem = said[:LONGEST_PROBLEM_BYTES].encode("utf-8", "backslashreplace")[:LONGEST_PROBLEM_BYTES]
+    return problem.decode(errors="ignore")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -20,7 +20,7 @@ from .driver import PersistentRuntimeDriver
 from .environment import Environment
 from .errors import EventLogOff, InvalidInput, UnknownInput
 from .events import EventEnvelope
-from .executor import Executor, tell
+from .executor import Executor, check_executor, is_plainly_blocking, tell
 from .handles import Ending, InputHandle, InputOutcome, Waiters, WaitFailed, outcome_of
 from .ids import InputId, RunId
 from .inputs import Input
@@ -41,7 +41,8 @@ class RuntimeService:
     """The runtimes of one store, worked off by one executor; without an executor they are only fed and read.
 
     Use it as an async context manager. Every method raises ``ServiceClosed`` once ``close`` has begun, and otherwise
-    what the driver's method of that name raises.
+    what the driver's method of that name raises. An executor that is none, or whose ``apply`` is a plain function, is
+    refused with ``InvalidInput``.
     """
 
     def __init__(
@@ -52,6 +53,11 @@ class RuntimeService:
         settings: ServiceSettings | None = None,
         environment: Environment | None = None,
     ) -> None:
+        check_executor(executor)
+        if executor is not None and is_plainly_blocking(executor):
+            name = type(executor).__name__
+            problem = f"`{name}.apply` must be `async def`; for one that blocks there is holdstate.blocking"
+            raise InvalidInput("executor", problem)
         self._store = store
         self._executor = executor
         self._settings = settings or ServiceSettings()
