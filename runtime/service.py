@@ -85,8 +85,6 @@ class RuntimeService:
         What is queued stays in the store. Calling it again, from a second signal, calls the runs off at once.
         """
         await self._pool.close(self._settings.drain_seconds if drain_seconds is None else drain_seconds)
-        self._observed.hub.close()
-        await self._observed.gauge.settle()
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +131,10 @@ class RuntimeService:
         return await self._wait(runtime_id, answer.existing_id, ending if was_active else None, is_admitted=True)
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
-        """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
+        """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46).
+
+        A runtime that is not open here is opened only where the input is active, and so taken from whoever has it open.
+        """
         return await self._wait(runtime_id, input_id, None, is_admitted=False)
 
     async def _wait(
@@ -157,6 +158,13 @@ class RuntimeService:
             return WaitFailed(input_id, error)
 
     async def _ended(self, runtime_id: str, input_id: InputId, *, is_admitted: bool) -> Ending:
+        self._pool.check_open()
+        if runtime_id not in self._pool:  # to open it is to take it from whoever has it open
+            record = self._store.load_input(runtime_id, input_id)
+            if record is None:
+                return UnknownInput(runtime_id, input_id)
+            if record.is_terminal:
+                return record
         async with self._pool.use(runtime_id) as entry:
             future = entry.waiters.future(input_id)  # before the look: an end between the two is not missed
             try:
@@ -211,9 +219,10 @@ class RuntimeService:
         return await self._end(runtime_id, PersistentRuntimeDriver.destroy)
 
     async def interrupt(self, runtime_id: str) -> bool:
-        """Call the current run off, free of charge; False when there is none."""
-        async with self._pool.use(runtime_id) as entry:
-            return entry.worker is not None and entry.worker.interrupt("interrupted")
+        """Call the current run off, free of charge; False when there is none here. Nothing is opened for it."""
+        self._pool.check_open()
+        entry = self._pool.get(runtime_id)
+        return entry is not None and entry.worker is not None and entry.worker.interrupt("interrupted")
 
     async def _end(self, runtime_id: str, end: Callable[[PersistentRuntimeDriver], Awaitable[EndReport]]) -> EndReport:
         """Its commit calls the current run off, with the new state of the runtime for a reason."""
