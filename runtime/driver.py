@@ -184,9 +184,10 @@ class PersistentRuntimeDriver:
         staged: list[InputRecord] = []
         try:
             return await self._call(partial(calls.take_steers, run_id=_id_of(run), staged=staged))
-        except (asyncio.CancelledError, StoreError):
+        except (asyncio.CancelledError, StoreError) as error:
             self._actor.untold += staged
-            self._committer.submit_quietly(self._actor, _nothing)
+            if isinstance(error, asyncio.CancelledError):
+                self._committer.submit_quietly(self._actor, _nothing)
             raise
 
     async def fail_run(self, run: Run | RunId, error: str, *, recoverable: bool = True) -> None:
