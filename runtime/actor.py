@@ -11,14 +11,14 @@ from ..spec.errors import HoldstateError
 from ..spec.invariants import check_image
 from ..spec.views import View
 from ..spec.vocabulary import InputState
-from .commands import CancelRun, Recover
+from .commands import CancelRun, Recover, RollbackStaged
 from .delta import Delta
 from .environment import Environment, RuntimeSettings
 from .errors import DriverClosed, Fenced, InvariantViolated, StoreError
 from .events import EventBuffer
 from .ids import RunId
 from .image import RuntimeImage
-from .records import IN_FLIGHT_STATES, RuntimeRecord, attached_as, stored_form
+from .records import IN_FLIGHT_STATES, InputRecord, RuntimeRecord, attached_as, stored_form
 from .store import LoadedRuntime
 from .turn import Turn
 
@@ -66,6 +66,8 @@ class Actor:
         self.cursor: tuple[int, int] | None = None
         self.opened_run: RunId | None = None
         self.handed_out: RunId | None = None
+        self.untold: list[InputRecord] = []
+        """Staged for a caller who may not have heard of it; the next call takes back what is (C10, C34)."""
         self.doubt: Doubt | None = None
         self.stranded = False
         """After a reload: an ephemeral input is in flight in a run that the store does not know."""
@@ -129,10 +131,12 @@ class Actor:
         """Whether anything has to be settled before the next call is let in; see ``take_care``."""
         run_id = self.image.runtime.current_run_id
         is_orphan = run_id is not None and run_id != self.handed_out and run_id == self.committed.current_run_id
-        return is_orphan or self.stranded or self.doubt is not None or generation != self.generation
+        is_in_doubt = self.doubt is not None or generation != self.generation
+        return is_orphan or self.stranded or is_in_doubt or bool(self.untold)
 
     def take_care(self, turn: Turn, generation: int) -> None:
-        """Settle a commit in doubt, compare notes with a store that was reopened, take back a run that nobody holds.
+        """Settle a commit in doubt, compare notes with a store that was reopened, take back a run that nobody holds, or
+        what was staged into one for nobody.
 
         Raises the first cause while the store cannot be read (C35).
         """
@@ -143,6 +147,11 @@ class Actor:
             turn.step(Recover(turn.at))
         elif run_id is not None and run_id != self.handed_out:
             turn.step(CancelRun(turn.at, run_id))
+        else:
+            # They are forgotten once they are seen to be back: this commit may fail.
+            self.untold = [record for record in self.untold if self.image.inputs.get(record.input_id) == record]
+            if self.untold:
+                turn.step(RollbackStaged(turn.at, tuple(record.input_id for record in self.untold)))
 
     def _compare(self, turn: Turn, generation: int) -> None:
         try:

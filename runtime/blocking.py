@@ -23,7 +23,7 @@ from .checks import check_seconds
 from .environment import Environment
 from .errors import CallTimedOut, ServiceClosed
 from .events import EventEnvelope
-from .executor import Executor
+from .executor import Executor, check_executor
 from .handles import InputHandle, InputOutcome
 from .ids import InputId, RunId
 from .inputs import Input
@@ -146,6 +146,7 @@ class BlockingRuntimeService:
         environment: Environment | None = None,
         call_seconds: float | None = None,
     ) -> None:
+        check_executor(executor)
         if call_seconds is not None:
             check_seconds(call_seconds, "call_seconds")
         self._call_seconds = call_seconds

@@ -115,8 +115,10 @@ class OnThreads:
 
 
 async def _on_a_thread(work: Callable[[], T], name: str) -> T:
+    """What ``work`` returns. Nobody can stop the thread: once cancelled, this waits for it all the same; cancelled
+    again, it leaves the thread behind.
+    """
     future: ThreadFuture[T] = ThreadFuture()
-    future.set_running_or_notify_cancel()  # from here on a cancelled waiter leaves the thread alone
 
     def settle() -> None:
         try:
@@ -125,7 +127,14 @@ async def _on_a_thread(work: Callable[[], T], name: str) -> T:
             future.set_exception(_as_failure(error))
 
     threading.Thread(target=copy_context().run, args=(settle,), name=f"holdstate-{name}", daemon=True).start()
-    return await asyncio.wrap_future(future)
+    ended = asyncio.wrap_future(future)
+    ended.add_done_callback(lambda done: done.exception())  # nobody may be there to take it
+    try:
+        await asyncio.wait({ended})
+    except asyncio.CancelledError:
+        await asyncio.wait({ended})
+        raise
+    return ended.result()
 
 
 def _as_failure(error: BaseException) -> Exception:

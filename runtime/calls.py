@@ -167,11 +167,11 @@ def minted_boundary(turn: Turn, run_id: RunId, output: RunOutput, *, with_result
     return cast("RunBoundaryReceipt", turn.step(c.ApplyBoundary(turn.at, receipt, snapshot, result)))
 
 
-def take_steers(turn: Turn, run_id: RunId) -> Steers:
-    """Stage what may be staged of the steer lane into the current run."""
-    staged = cast("tuple[InputRecord, ...]", turn.step(c.StageMore(turn.at, run_id)))
+def take_steers(turn: Turn, run_id: RunId, staged: list[InputRecord]) -> Steers:
+    """Stage what may be staged of the steer lane into the current run, and note it in ``staged``."""
+    staged[:] = cast("tuple[InputRecord, ...]", turn.step(c.StageMore(turn.at, run_id)))
     inputs = tuple(given for given in map(turn.input, staged) if given is not None)
-    return Steers(inputs, staged)
+    return Steers(inputs, tuple(staged))
 
 
 def complete_run(turn: Turn, run_id: RunId, output: RunOutput) -> RunId:

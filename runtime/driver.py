@@ -25,6 +25,7 @@ from .batches import next_due
 from .checks import member_of, output_of, run_id_of
 from .delta import Delta
 from .environment import Environment, RuntimeSettings
+from .errors import StoreError
 from .events import EventEnvelope, delivered
 from .flush import GroupCommitter, committer_of
 from .ids import InputId, RunId, check_text, check_uuid, check_uuids
@@ -175,8 +176,18 @@ class PersistentRuntimeDriver:
         return await self._call(call)
 
     async def take_steers(self, run: Run | RunId) -> Steers:
-        """Stage the front of the steer lane into the current run, durably; what cannot join it stays queued (C15)."""
-        return await self._call(partial(calls.take_steers, run_id=run_id_of(run)))
+        """Stage the front of the steer lane into the current run, durably; what cannot join it stays queued (C15).
+
+        What was staged for a caller who is cancelled, or told of a ``StoreError``, leaves the run again: take it anew.
+        """
+        staged: list[InputRecord] = []
+        try:
+            return await self._call(partial(calls.take_steers, run_id=run_id_of(run), staged=staged))
+        except (asyncio.CancelledError, StoreError) as error:
+            self._actor.untold += staged
+            if isinstance(error, asyncio.CancelledError):
+                self._committer.submit_quietly(self._actor, calls.nothing)
+            raise
 
     async def fail_run(self, run: Run | RunId, error: str, *, recoverable: bool = True) -> None:
         """End the run badly: its inputs are tried again by the retry policy, or given up; then ``error`` is kept with

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from inspect import iscoroutinefunction, isfunction
 from typing import Final, Protocol, final
 
 from attrs import frozen
@@ -25,6 +26,9 @@ LONGEST_PROBLEM_BYTES: Final = 4096
 
 LONGEST_WAIT_SECONDS: Final = 365.0 * 24 * 3600
 """An executor that wants no run for longer than that is asked again after it."""
+
+AWAITABLE: Final = ("Any", "Awaitable", "Coroutine", "Future", "Task")
+"""Words in the return annotation of a plain function that is awaited nevertheless."""
 
 
 @final
@@ -140,6 +144,7 @@ class ActiveRun:
         self.session_snapshot = session_snapshot
         self.token = CancellationToken()
         self._store_failures: list[StoreError] = []
+        self._turn = asyncio.Lock()  # so that no boundary is committed over steers that are still on their way here
 
     @property
     def run_id(self) -> RunId:
@@ -168,8 +173,8 @@ class ActiveRun:
         self, session_snapshot: bytes | None = None, *, result: bytes | None = None, message_count: int = 0
     ) -> RunBoundaryReceipt:
         """Commit a boundary over everything staged so far: after a crash the run is not repeated from before it."""
-        with self._noting_failures():
-            output = RunOutput(session_snapshot, result, message_count)
+        output = RunOutput(session_snapshot, result, message_count)
+        async with self._one_at_a_time():
             receipt = await self._driver.checkpoint(self._run, output)
         if session_snapshot is not None:
             self.session_snapshot = session_snapshot
@@ -177,16 +182,18 @@ class ActiveRun:
 
     async def take_steers(self) -> tuple[Input, ...]:
         """Stage what waits in the steer lane into this run, durably, and return it; the rest starts the next run."""
-        with self._noting_failures():
+        async with self._one_at_a_time():
             taken = await self._driver.take_steers(self._run)
-        self.inputs += taken.inputs
-        self.records += taken.records
+            self.inputs += taken.inputs
+            self.records += taken.records
         return taken.inputs
 
-    @contextmanager
-    def _noting_failures(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        """What is done of the run beside other calls of its executor; failures of the store are noted."""
         try:
-            yield
+            async with self._turn:
+                yield
         except StoreError as error:
             self._store_failures.append(error)
             raise
@@ -215,6 +222,27 @@ class ControllableExecutor(Executor, Protocol):
         ...
 
 
+def check_executor(executor: object | None) -> None:
+    """Raise ``InvalidInput`` for what has no work to do: a class, a function, an object without ``apply``."""
+    if executor is None:
+        return
+    if isinstance(executor, type):
+        raise InvalidInput("executor", f"must be an instance; {executor.__name__} is a class")
+    if not callable(getattr(executor, "apply", None)):
+        raise InvalidInput("executor", f"must be an instance with a method `apply`; {type(executor).__name__} has none")
+
+
+def is_plainly_blocking(executor: Executor) -> bool:
+    """Whether ``apply`` is a plain function that does not say that it returns an awaitable. Of what is decorated, or no
+    function at all, that cannot be told.
+    """
+    apply = getattr(executor.apply, "__func__", executor.apply)
+    if not isfunction(apply) or iscoroutinefunction(apply) or hasattr(apply, "__wrapped__"):
+        return False
+    returned = str(apply.__annotations__.get("return", ""))
+    return not any(word in returned for word in AWAITABLE)
+
+
 async def executed(executor: Executor, run: ActiveRun) -> Verdict:
     """What the executor made of the run; None where the run was called off before the executor was entered. Nothing
     that it raises gets past here: neither the loop, nor the other runtimes, nor the process end for it.
@@ -224,7 +252,7 @@ async def executed(executor: Executor, run: ActiveRun) -> Verdict:
     try:
         return _output_of(await executor.apply(run))
     except BaseException as error:  # noqa: BLE001 - user code
-        return _put_off(run, error) or _failure_of(error)
+        return _verdict_on(run, error)
 
 
 async def tell(
@@ -263,6 +291,13 @@ def _output_of(returned: object) -> RunOutput | ExecutorFailed:
         return ExecutorFailed(f"the executor returned what cannot be stored: {error}")
 
 
+def _verdict_on(run: ActiveRun, error: BaseException) -> Verdict:
+    try:
+        return _put_off(run, error) or _failure_of(error)
+    except BaseException:  # noqa: BLE001 - an error that cannot even be looked at is user code too
+        return ExecutorFailed(_storable(type(error).__name__))
+
+
 def _put_off(run: ActiveRun, error: BaseException) -> PutOff | None:
     """Where nothing but a wish for later, or a failure of our own store, ended the run."""
     causes = list(_leaves(error))
@@ -280,11 +315,14 @@ def _failure_of(error: BaseException) -> ExecutorFailed:
             said = str(error.problem)
         else:
             said = f"{type(error).__name__}: {error}"
-        problem = said[:LONGEST_PROBLEM_BYTES].encode("utf-8", "backslashreplace")[:LONGEST_PROBLEM_BYTES]
-        words = problem.decode(errors="ignore")
-    except Exception:  # noqa: BLE001 - an error that cannot even be shown
-        words = type(error).__name__
-    return ExecutorFailed(words, all(isinstance(cause, PermanentFailure) for cause in _leaves(error)))
+    except BaseException:  # noqa: BLE001 - an error that cannot even be shown
+        said = type(error).__name__
+    return ExecutorFailed(_storable(said), all(isinstance(cause, PermanentFailure) for cause in _leaves(error)))
+
+
+def _storable(said: str) -> str:
+    problem = said[:LONGEST_PROBLEM_BYTES].encode("utf-8", "backslashreplace")[:LONGEST_PROBLEM_BYTES]
+    return problem.decode(errors="ignore")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import Any, TypeVar, final
@@ -19,7 +19,7 @@ from ..spec.vocabulary import RuntimeState
 from .delta import Delta
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
-from .errors import DriverClosed, ServiceClosed, StoreCorruption, StoreError, StoreTooNew
+from .errors import DriverClosed, ServiceClosed, StoreCorruption, StoreError, StoreTooNew, WrongLoop
 from .executor import Executor, ExecutorHangs
 from .handles import Waiters
 from .ids import InputId
@@ -61,6 +61,7 @@ class RuntimePool:
         self._room = asyncio.Event()
         self._resuming: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._context = copy_context()
         self._listeners: list[EndListener] = []
         self.failure: Exception | None = None
@@ -153,7 +154,8 @@ class RuntimePool:
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task in the context in which the service was made, and not in that of whoever happens to need it first."""
-        return asyncio.get_running_loop().create_task(work, context=self._context.copy())
+        self._loop = asyncio.get_running_loop()
+        return self._loop.create_task(work, context=self._context.copy())
 
     def note(self, runtime_id: str, what: str, error: BaseException) -> None:
         """Log a problem and keep it for the status."""
@@ -223,18 +225,18 @@ class RuntimePool:
         entry.waiters.ended(ended)
         if ended:
             entry.queue.has_room()
-        for listener in self._listeners:
-            self._tell(listener, entry.driver.runtime_id, ended)
+        for record in ended:
+            self._tell(entry.driver.runtime_id, record)
         if entry.worker is not None:
             entry.worker.committed()
         entry.kick()
 
-    def _tell(self, listener: EndListener, runtime_id: str, ended: Iterable[InputRecord]) -> None:
-        try:
-            for record in ended:
+    def _tell(self, runtime_id: str, record: InputRecord) -> None:
+        for listener in self._listeners:
+            try:
                 listener(runtime_id, record)
-        except Exception as error:  # noqa: BLE001 - user code, and the commit has happened
-            self.note(runtime_id, "a listener failed", error)
+            except BaseException as error:  # noqa: BLE001 - user code; callers wait for their answers
+                self.note(runtime_id, "a listener failed", error)
 
     def _worker(self, entry: OpenRuntime, executor: Executor) -> RuntimeWorker:
         runtime_id = entry.driver.runtime_id
@@ -354,6 +356,8 @@ class RuntimePool:
         """Let the runs under way finish for ``patience`` seconds, then call them off. A second call calls them off at
         once. Every call returns when all is closed; cancelling it does not stop the closing.
         """
+        if self._loop is not None and self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
+            raise WrongLoop
         if self._closing is None:
             self._closing = self._spawn(self._close(patience))
         else:
@@ -385,6 +389,8 @@ class RuntimePool:
             self._observed.closed(runtime_id)
         self._open.clear()
         self._idle.clear()
+        self._observed.hub.close()
+        await self._observed.gauge.settle()
 
     def _abort(self) -> None:
         for worker in self._workers():

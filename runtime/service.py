@@ -21,7 +21,7 @@ from .driver import PersistentRuntimeDriver
 from .environment import Environment
 from .errors import EventLogOff, InvalidInput, UnknownInput
 from .events import EventEnvelope
-from .executor import Executor, tell
+from .executor import Executor, check_executor, is_plainly_blocking, tell
 from .handles import Ending, InputHandle, InputOutcome, Waiters, WaitFailed, outcome_of
 from .ids import InputId, RunId, check_uuid
 from .inputs import Input
@@ -43,7 +43,8 @@ class RuntimeService:
     """The runtimes of one store, worked off by one executor; without an executor they are only fed and read.
 
     Use it as an async context manager. Every method raises ``ServiceClosed`` once ``close`` has begun, and otherwise
-    what the driver's method of that name raises.
+    what the driver's method of that name raises. An executor that is none, or whose ``apply`` is a plain function, is
+    refused with ``InvalidInput``.
     """
 
     def __init__(
@@ -54,6 +55,11 @@ class RuntimeService:
         settings: ServiceSettings | None = None,
         environment: Environment | None = None,
     ) -> None:
+        check_executor(executor)
+        if executor is not None and is_plainly_blocking(executor):
+            name = type(executor).__name__
+            problem = f"`{name}.apply` must be `async def`; for one that blocks there is holdstate.blocking"
+            raise InvalidInput("executor", problem)
         self._store = check_store(store)
         self._executor = executor
         self._settings = given_or_default(settings, ServiceSettings, "settings")
@@ -81,8 +87,6 @@ class RuntimeService:
         What is queued stays in the store. Calling it again, from a second signal, calls the runs off at once.
         """
         await self._pool.close(self._settings.drain_seconds if drain_seconds is None else drain_seconds)
-        self._observed.hub.close()
-        await self._observed.gauge.settle()
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -129,7 +133,10 @@ class RuntimeService:
         return await self._wait(runtime_id, answer.existing_id, ending if was_active else None, is_admitted=True)
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
-        """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
+        """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46).
+
+        A runtime that is not open here is opened only where the input is active, and so taken from whoever has it open.
+        """
         return await self._wait(runtime_id, check_uuid(input_id, "input_id"), None, is_admitted=False)
 
     async def _wait(
@@ -153,6 +160,13 @@ class RuntimeService:
             return WaitFailed(input_id, error)
 
     async def _ended(self, runtime_id: str, input_id: InputId, *, is_admitted: bool) -> Ending:
+        self._pool.check_open()
+        if runtime_id not in self._pool:  # to open it is to take it from whoever has it open
+            record = self._store.load_input(runtime_id, input_id)
+            if record is None:
+                return UnknownInput(runtime_id, input_id)
+            if record.is_terminal:
+                return record
         async with self._pool.use(runtime_id) as entry:
             future = entry.waiters.future(input_id)  # before the look: an end between the two is not missed
             try:
@@ -207,9 +221,10 @@ class RuntimeService:
         return await self._end(runtime_id, PersistentRuntimeDriver.destroy)
 
     async def interrupt(self, runtime_id: str) -> bool:
-        """Call the current run off, free of charge; False when there is none."""
-        async with self._pool.use(runtime_id) as entry:
-            return entry.worker is not None and entry.worker.interrupt("interrupted")
+        """Call the current run off, free of charge; False when there is none here. Nothing is opened for it."""
+        self._pool.check_open()
+        entry = self._pool.get(runtime_id)
+        return entry is not None and entry.worker is not None and entry.worker.interrupt("interrupted")
 
     async def _end(self, runtime_id: str, end: Callable[[PersistentRuntimeDriver], Awaitable[EndReport]]) -> EndReport:
         """Its commit calls the current run off, with the new state of the runtime for a reason."""

@@ -138,7 +138,7 @@ def _run_calls(memory: Memory, bounds: CallBounds, fresh_run: int) -> Iterator[C
     if run is not None:
         yield from _ends(RUN_IDS[run], "")
         yield Call("complete_run with a result", partial(calls.complete_run, run_id=RUN_IDS[run], output=_WITH_RESULT))
-        yield Call("take_steers", partial(calls.take_steers, run_id=RUN_IDS[run]))
+        yield Call("take_steers", partial(calls.take_steers, run_id=RUN_IDS[run], staged=[]))
         if memory.runtime.boundaries < bounds.boundaries:
             yield Call(
                 "checkpoint", partial(calls.minted_boundary, run_id=RUN_IDS[run], output=RunOutput(), with_result=True)

@@ -184,6 +184,12 @@ async def serving(
     assert store.verify() == []
 
 
+async def brought_up(service: RuntimeService, runtime_id: str = RUNTIME) -> OpenRuntime:
+    """The runtime, opened, with nothing done to it."""
+    async with service._pool.use(runtime_id) as entry:
+        return entry
+
+
 def opened(service: RuntimeService, runtime_id: str = RUNTIME) -> OpenRuntime:
     entry = service._pool.get(runtime_id)
     assert entry is not None

@@ -30,7 +30,7 @@ from holdstate.runtime.worker import RuntimeWorker
 from holdstate.spec.vocabulary import InputState
 from holdstate.stores.memory_store import MemoryStore
 
-from .kit import RULES, RUNTIME, SETTINGS, START, prompt, said, serving, takes
+from .kit import RULES, RUNTIME, SETTINGS, START, brought_up, prompt, said, serving, takes
 from .loop_states import UnknownState
 from .virtual_loop import Explored, Spins, Stuck, VirtualLoop, exhaust, in_any_order, run
 
@@ -98,7 +98,7 @@ async def desk() -> AsyncIterator[Desk]:
     store = MemoryStore()
     made = Desk(None, store)  # type: ignore[arg-type]  # the service comes next, as it needs an executor
     async with serving(made, ORDERS, store) as made.service:
-        await made.service.interrupt(RUNTIME)  # opens it
+        await brought_up(made.service)
         yield made
     assert not made.too_early_or_late
 

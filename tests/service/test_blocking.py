@@ -145,7 +145,7 @@ def test_an_acceptance_that_takes_too_long_is_not_taken_back(working: Working, m
         return lambda: (go_on.wait(10), write())[1]
 
     with BlockingRuntimeService(MemoryStore(), working, call_seconds=0.05) as service:
-        service.interrupt("a")
+        service.wake("a")
         monkeypatch.setattr(MemoryStore, "prepare", slow)
         handle = service.submit("a", PromptInput.new("x"))
         with pytest.raises(CallTimedOut):
@@ -294,7 +294,7 @@ def test_whatever_a_thread_raises_fails_its_run_alone(working: Working, text: st
 
 
 def test_a_run_that_was_called_off_cannot_commit_any_more(working: Working) -> None:
-    """Its thread sees it, and what it makes is refused; the input is tried again."""
+    """Once it is left behind, what its thread makes is refused; the input is tried again."""
     refused = threading.Event()
 
     class Stubborn:
@@ -314,14 +314,57 @@ def test_a_run_that_was_called_off_cannot_commit_any_more(working: Working) -> N
             return b"second"
 
     stubborn = Stubborn()
-    with BlockingRuntimeService(MemoryStore(), stubborn) as service:
+    with BlockingRuntimeService(MemoryStore(), stubborn, settings=ServiceSettings(hang_seconds=0.05)) as service:
         handle = service.submit("a", PromptInput.new("x"))
         assert stubborn.began.acquire(timeout=10)
         assert service.interrupt("a")
         assert handle.outcome(10) == Completed(handle.input_id, b"second")
+        assert "left behind" in str(service.status().cause)
         stubborn.gate.set()
         assert refused.wait(10)
         assert service.load_session_snapshot("a") is None
+
+
+def test_a_thread_that_was_called_off_is_waited_for() -> None:
+    """While it may still heed that, its run is the only one under way, and a service that closes waits for it too."""
+
+    class Heeding:
+        def __init__(self) -> None:
+            self.began = threading.Semaphore(0)
+            self.gate = threading.Semaphore(0)
+            self.under_way: list[BlockingRun] = []
+            self.most = 0
+
+        def apply(self, run: BlockingRun) -> bytes:
+            self.under_way.append(run)
+            self.most = max(self.most, len(self.under_way))
+            self.began.release()
+            assert self.gate.acquire(timeout=10)
+            self.under_way.remove(run)
+            return b"done"
+
+    heeding, settings = Heeding(), ServiceSettings(max_runs=1, hang_seconds=60)
+    with BlockingRuntimeService(MemoryStore(), heeding, settings=settings) as service:
+        handles = [service.submit(name, PromptInput.new("x")) for name in "ab"]
+        for called_off in (True, True, False, False):
+            assert heeding.began.acquire(timeout=10)
+            if called_off:
+                assert service.interrupt(heeding.under_way[0].runtime_id)
+                for _ in range(20):  # the loop goes round as often
+                    assert service.status().runs_under_way == 1
+            heeding.gate.release()
+        for handle in handles:
+            assert handle.outcome(10) == Completed(handle.input_id, b"done")
+        assert heeding.most == 1
+        service.submit("a", PromptInput.new("y"))
+        assert heeding.began.acquire(timeout=10)
+        closing = threading.Thread(target=service.close, args=(0.0,))
+        closing.start()
+        while not heeding.under_way[0].is_called_off:
+            closing.join(0.001)
+        heeding.gate.release()
+        closing.join(10)
+        assert heeding.under_way == []
 
 
 async def test_an_executor_without_control_is_told_nothing() -> None:
@@ -639,3 +682,12 @@ def test_a_service_that_nobody_closed_does_not_hold_up_the_end_of_the_program(
     assert loaded is not None
     assert [(record.state, record.failure_count) for record in loaded.inputs] == [(InputState.QUEUED, 0)]
     assert loaded.record.current_run_id is None
+
+
+@pytest.mark.parametrize("executor", [Working, lambda _: b"", object()], ids=["class", "function", "object"])
+def test_what_is_no_executor_is_refused_and_starts_no_thread(executor: Any) -> None:
+    """As where the service is awaited."""
+    before = threading.active_count()
+    with pytest.raises(InvalidInput, match="executor: "):
+        BlockingRuntimeService(MemoryStore(), executor)
+    assert threading.active_count() == before

@@ -23,7 +23,7 @@ from holdstate.spec.vocabulary import AbandonReason, Durability, HandlingMode, I
 from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import FaultyStore, Plan
-from .kit import RULES, RUNTIME, SETTINGS, Gate, Scripted, opened, progress, prompt, serving, takes
+from .kit import RULES, RUNTIME, SETTINGS, Gate, Scripted, brought_up, opened, progress, prompt, serving, takes
 from .virtual_loop import explore, run, shuffled
 
 TWO = evolve(SETTINGS, runtime=evolve(RULES, limits=Limits(max_active_inputs=2)))
@@ -44,7 +44,7 @@ def test_a_submitted_input_is_queued_and_its_acceptance_is_durable() -> None:
         store = MemoryStore()
         async with serving(None, store=store) as service:
             await service.retire("other")
-            await service.interrupt(RUNTIME)
+            await brought_up(service)
             commits = store.stats().commits
             handle = await service.submit(RUNTIME, prompt("a", idempotency_key="k"))
             assert (store.stats().commits, stored(store)) == (commits, [])
@@ -63,7 +63,7 @@ def test_what_one_task_submits_shares_commits_and_keeps_its_order() -> None:
         store = MemoryStore()
         async with serving(None, store=store) as service:
             for name in "ab":
-                await service.interrupt(name)
+                await brought_up(service, name)
             commits = store.stats().commits
             handles = [await service.submit("ab"[n % 2], prompt("x", idempotency_key=f"{n}")) for n in range(100)]
             for handle in reversed(handles):
@@ -126,10 +126,10 @@ def test_a_runtime_is_kept_open_for_a_submit_until_it_is_answered_and_no_longer(
     async def scenario() -> None:
         async with serving(None, evolve(SETTINGS, max_open=1)) as service:
             handle = await service.submit("a", prompt("x"))
-            using = asyncio.create_task(service.interrupt("b"))
+            using = asyncio.create_task(brought_up(service, "b"))
             assert isinstance(await handle.accepted, Accepted)
             await using
-            await service.interrupt("c")
+            await brought_up(service, "c")
             assert [entry.driver.runtime_id for entry in service._pool] == ["c"]
             assert service._pool._pins == {}
 
@@ -206,7 +206,7 @@ def test_what_is_queued_when_the_service_closes_is_told_either_way() -> None:
         async def scenario() -> bool:
             store = MemoryStore()
             async with serving(None, store=store) as service:
-                await service.interrupt(RUNTIME)
+                await brought_up(service)
                 closing = asyncio.create_task(service.close())
                 for _ in range(steps):
                     await asyncio.sleep(0)
@@ -231,7 +231,7 @@ def test_a_call_that_comes_behind_the_closing_of_its_driver_hears_of_the_service
 
     async def scenario() -> None:
         async with serving(None) as service:
-            await service.interrupt(RUNTIME)
+            await brought_up(service)
             entry = opened(service)
             entry.driver.release()
             service._pool._closing = asyncio.create_task(takes(0.0))
@@ -292,7 +292,7 @@ def test_an_ephemeral_input_that_ends_in_the_group_of_its_admission_is_told_of()
 
     async def scenario() -> None:
         async with serving(None) as service:
-            await service.interrupt(RUNTIME)
+            await brought_up(service)
             first, second = [
                 await service.submit(RUNTIME, progress(word, supersession_key="k", durability=Durability.EPHEMERAL))
                 for word in "ab"

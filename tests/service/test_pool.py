@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import Any
+from uuid import UUID
 
 import pytest
 from attrs import evolve
 
 from holdstate.runtime import commit_thread
 from holdstate.runtime.driver import PersistentRuntimeDriver
-from holdstate.runtime.errors import Fenced, ServiceClosed, StoreClosed, StoreCorruption, StoreError
+from holdstate.runtime.errors import Fenced, ServiceClosed, StoreClosed, StoreCorruption, StoreError, UnknownInput
 from holdstate.runtime.executor import ActiveRun
 from holdstate.runtime.handles import Completed, WaitFailed
+from holdstate.runtime.ids import InputId
 from holdstate.runtime.inputs import ContinuationInput
 from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.store import InputFilter
@@ -338,6 +340,34 @@ def test_a_runtime_that_is_woken_while_it_is_idle_is_passed_over() -> None:
 # -- fencing -----------------------------------------------------------------------------------------------------------
 
 
+def test_asking_how_an_input_ended_takes_its_runtime_from_nobody() -> None:
+    """Nor does interrupting it elsewhere; what is unknown is told so, and nothing is made for it (C32)."""
+
+    async def scenario() -> None:
+        store, gate = MemoryStore(), Gate()
+        async with serving(Scripted({"a": gate}), store=store) as service:
+            ended = await service.submit(RUNTIME, prompt("x"))
+            assert await ended.outcome() == Completed(ended.input_id, b"x")
+            active = await service.submit(RUNTIME, prompt("a"))
+            await gate.began.wait()
+            before = store.list_runtimes()
+            async with serving(None, store=store, seed=1) as reader:
+                assert await reader.wait(RUNTIME, ended.input_id) == Completed(ended.input_id, b"x")
+                for runtime_id in (RUNTIME, "unknown"):
+                    unknown = await reader.wait(runtime_id, InputId(UUID(int=7)))
+                    assert isinstance(unknown, WaitFailed)
+                    assert isinstance(unknown.cause, UnknownInput)
+                    assert await reader.interrupt(runtime_id) is False
+                assert len(reader._pool) == 0
+            assert store.list_runtimes() == before
+            with pytest.raises(ServiceClosed):
+                await reader.interrupt(RUNTIME)
+            gate.opened.set()
+            assert await active.outcome() == Completed(active.input_id, b"gated")
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("who_notices", ["a caller", "the worker", "nobody before the end"])
 def test_a_second_service_takes_a_runtime_over_whole(who_notices: str) -> None:
     """The first lets go: its waiter is told, its executor is cancelled, its boundary is refused; one result (C32)."""
@@ -496,7 +526,7 @@ def test_a_backlog_is_left_alone_where_that_is_asked_for() -> None:
         async with serving(executor, evolve(SETTINGS, resume_backlog=False), store, seed=1) as service:
             await takes(100.0)
             before = len(executor.entered)
-            await service.interrupt("r0000")
+            await service.wake("r0000")
             await takes(100.0)
             return before, len(executor.entered)
 

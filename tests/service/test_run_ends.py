@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial, wraps
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from attrs import evolve
 
-from holdstate.runtime.errors import RunNotCurrent, StoreError
+from holdstate.runtime.errors import InvalidInput, RunNotCurrent, StoreError
 from holdstate.runtime.executor import ActiveRun, PermanentFailure
 from holdstate.runtime.handles import Abandoned, Completed
 from holdstate.runtime.outcomes import RunOutput
@@ -24,9 +27,10 @@ from .kit import (
     SETTINGS,
     Gate,
     Scripted,
+    brought_up,
     event,
-    opened,
     prompt,
+    service_over,
     serving,
     submitted,
     takes,
@@ -57,6 +61,18 @@ def deep() -> None:
     deep()
 
 
+class Interrupting(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def nested(depth: int) -> Exception:
+    error: Exception = ValueError("root")
+    for _ in range(depth):
+        error = ExceptionGroup("layer", [error])
+    return error
+
+
 async def raises_recursion(_: ActiveRun) -> None:
     deep()
 
@@ -81,6 +97,8 @@ RAISED: dict[str, BaseException] = {
     "Unspeakable": Unspeakable(),
     "UnicodeError": ValueError("\ud800 surrogate \x00"),
     "long": ValueError("x" * 100_000),
+    "nested": nested(3000),
+    "Interrupting": Interrupting(),
 }
 
 
@@ -182,9 +200,9 @@ def test_what_an_executor_may_return_completes_the_run(returned: Any) -> None:
     assert (outcome.result, runs) == (getattr(returned, "result", returned), 1)
 
 
-@pytest.mark.parametrize("how", ["returns", "raises", "no such method"])
+@pytest.mark.parametrize("how", ["returns", "raises"])
 def test_an_executor_that_is_not_async_fails_its_runs(how: str) -> None:
-    """A plain function in place of a coroutine function is a failure with words, not the end of the worker."""
+    """Where its annotation does not tell, it is a failure with words, not the end of the worker."""
 
     class Plain:
         def apply(self, run: ActiveRun) -> Any:
@@ -193,12 +211,71 @@ def test_an_executor_that_is_not_async_fails_its_runs(how: str) -> None:
             return b"x"
 
     async def scenario() -> Any:
-        executor: Any = object() if how == "no such method" else Plain()
-        async with serving(executor) as service:
+        async with serving(Plain()) as service:
             return await (await service.submit(RUNTIME, prompt("a"))).outcome()
 
     outcome = run(scenario)
     assert outcome.reason is AbandonReason.ATTEMPTS_EXHAUSTED
+
+
+class Asynchronous:
+    async def apply(self, run: ActiveRun) -> bytes:
+        return b"done"
+
+
+class Delegating:
+    """Plain, and says that what it returns is to be awaited."""
+
+    def apply(self, run: ActiveRun) -> Coroutine[Any, Any, bytes]:
+        return Asynchronous().apply(run)
+
+
+class Decorated:
+    @wraps(Asynchronous.apply)  # whose annotations it takes over
+    def apply(self, run: ActiveRun) -> Coroutine[Any, Any, bytes]:
+        return Asynchronous().apply(run)
+
+
+class Blocking:
+    def apply(self, run: ActiveRun) -> bytes:
+        return b"done"
+
+
+def blocking(run: ActiveRun) -> bytes:
+    return b"done"
+
+
+@pytest.mark.parametrize("executor", [Blocking(), Asynchronous, Blocking, blocking, object(), 7], ids=repr)
+def test_what_is_no_executor_is_refused_where_the_service_is_made(executor: Any) -> None:
+    """Before an input is charged for it; one that blocks hears of ``holdstate.blocking``."""
+    store = MemoryStore()
+    with pytest.raises(InvalidInput, match="executor: ") as told:
+        service_over(store, executor)
+    assert ("holdstate.blocking" in told.value.problem) is isinstance(executor, Blocking)
+    assert store.list_runtimes() == ()
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        Asynchronous(),
+        Delegating(),
+        Decorated(),
+        SimpleNamespace(apply=Asynchronous().apply),
+        SimpleNamespace(apply=partial(Delegating().apply)),
+        AsyncMock(**{"apply.return_value": b"done"}),
+        Mock(apply=Asynchronous().apply),
+    ],
+    ids=lambda executor: type(executor).__name__,
+)
+def test_whatever_may_return_an_awaitable_is_an_executor(executor: Any) -> None:
+    """What cannot be told is not refused."""
+
+    async def scenario() -> Any:
+        async with serving(executor) as service:
+            return await (await service.submit(RUNTIME, prompt("a"))).outcome()
+
+    assert run(scenario).result == b"done"
 
 
 def test_a_run_that_takes_too_long_is_cancelled_and_fails() -> None:
@@ -333,8 +410,7 @@ def test_a_run_that_is_interrupted_before_its_executor_has_it_is_called_off() ->
     async def scenario() -> tuple[bool, list[tuple[str, ...]], Any]:
         executor = Scripted()
         async with serving(executor) as service:
-            await service.interrupt(RUNTIME)
-            driver = opened(service).driver
+            driver = (await brought_up(service)).driver
             answers: list[bool] = []
             original = driver.begin_run
 

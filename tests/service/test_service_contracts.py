@@ -23,6 +23,7 @@ from .kit import (
     Gate,
     Scripted,
     at_rest,
+    brought_up,
     event,
     opened,
     prompt,
@@ -76,7 +77,7 @@ def test_success_is_boundary_and_completion_in_one_commit() -> None:
     async def scenario() -> int:
         store = FaultyStore(MemoryStore())
         async with serving(Scripted(), store=store) as service:
-            await service.interrupt(RUNTIME)
+            await brought_up(service)
             store.arm(Plan())
             await (await service.submit(RUNTIME, prompt("a"))).outcome()
             return store.writes

@@ -157,6 +157,31 @@ def test_a_listener_that_raises_is_a_problem_of_its_own() -> None:
     assert heard == 1
 
 
+@pytest.mark.parametrize("error", [ValueError(), asyncio.CancelledError(), KeyboardInterrupt(), SystemExit()])
+def test_whatever_a_listener_raises_everybody_is_answered(error: BaseException) -> None:
+    """Who waits for an input, whose command it was, the worker, and the listener itself of the ends after it (C46)."""
+
+    async def scenario() -> tuple[list[Any], int]:
+        heard: list[object] = []
+
+        def fails(*ended: object) -> None:
+            heard.append(ended)
+            raise error
+
+        async with serving(Scripted()) as service:
+            service.listen(fails)
+            handles = [await service.submit(RUNTIME, prompt(word)) for word in "ab"]
+            handles += [await service.submit("b", progress(word)) for word in "xy"]
+            for handle in handles:
+                await handle.accepted
+            await service.stop("b")
+            return [await handle.outcome(60.0) for handle in handles], len(heard)
+
+    outcomes, heard = run(scenario)
+    assert [type(outcome) for outcome in outcomes] == [Completed, Completed, Abandoned, Abandoned]
+    assert heard == 4
+
+
 # -- a failure that ends the service -----------------------------------------------------------------------------------
 
 
@@ -232,13 +257,15 @@ def test_with_stop_on_failure_a_failure_while_closing_waits_no_longer() -> None:
 
 
 def test_with_stop_on_failure_a_backlog_that_cannot_be_read_ends_the_service() -> None:
-    """At the first try."""
+    """At the first try; subscribers hear of the end without anybody closing it."""
 
     async def scenario() -> None:
         store = FaultyStore(MemoryStore())
         store.arm(Plan(read=0))
         async with serving(Scripted(), STOPS, store) as service:
+            events = service.subscribe()
             assert isinstance(await service.failure(), StoreError)
+            assert [event async for event in events] == []
 
     run(scenario)
 

@@ -9,16 +9,28 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from holdstate.runtime.errors import DriverClosed, ServiceClosed
+from holdstate.runtime.errors import DriverClosed, ServiceClosed, WrongLoop
 from holdstate.runtime.executor import ActiveRun
 from holdstate.runtime.handles import Completed, WaitFailed
 from holdstate.runtime.records import InputRecord
+from holdstate.runtime.service import RuntimeService
 from holdstate.runtime.store import InputFilter
-from holdstate.spec.vocabulary import InputState
+from holdstate.spec.vocabulary import EventCode, InputState
 from holdstate.stores.memory_store import MemoryStore
 
 from ..faults import Fault, FaultyStore, Plan
-from .kit import RUNTIME, SETTINGS, Gate, Scripted, opened, prompt, service_over, serving, takes, waiting_rules
+from .kit import (
+    RUNTIME,
+    SETTINGS,
+    Gate,
+    Scripted,
+    brought_up,
+    prompt,
+    service_over,
+    serving,
+    takes,
+    waiting_rules,
+)
 from .virtual_loop import explore, run
 
 
@@ -98,11 +110,12 @@ def test_a_second_close_calls_off_at_once_and_both_return_at_the_end() -> None:
 
 
 def test_a_closer_who_is_cancelled_does_not_stop_the_closing() -> None:
-    """Whoever closes next sees it through."""
+    """It goes on to its end, of which subscribers hear; whoever closes next sees it through."""
 
     async def scenario() -> None:
         gate = Gate()
         service = service_over(MemoryStore(), Scripted({"a": gate}))
+        events = service.subscribe(codes=[EventCode.RUNTIME_STATE_CHANGED])
         await service.submit(RUNTIME, prompt("a"))
         await gate.began.wait()
         first = asyncio.create_task(service.close(1000.0))
@@ -110,11 +123,29 @@ def test_a_closer_who_is_cancelled_does_not_stop_the_closing() -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         gate.opened.set()
-        await takes(1.0)
+        async for _ in events:
+            pass
         await service.close()
         assert len(service._pool) == 0
 
     run(scenario)
+
+
+async def test_a_service_is_closed_on_its_own_loop_alone() -> None:
+    """On another one that is refused, and the service goes on (C27)."""
+    async with RuntimeService(MemoryStore(), Scripted()) as service:
+        with pytest.raises(WrongLoop):
+            await asyncio.to_thread(lambda: asyncio.run(service.close()))
+        assert isinstance(await (await service.submit(RUNTIME, prompt("a"))).outcome(60.0), Completed)
+
+
+def test_a_service_whose_loop_is_gone_may_be_closed_on_another() -> None:
+    """It is as after a crash: what was under way is in the store."""
+    store = MemoryStore()
+    service = RuntimeService(store)
+    asyncio.run(service.retire(RUNTIME))
+    asyncio.run(service.close())
+    assert store.verify() == []
 
 
 def test_an_executor_that_hangs_does_not_hold_up_the_end() -> None:
@@ -295,8 +326,7 @@ def test_a_run_that_is_just_being_begun_is_called_off_by_an_abort() -> None:
         store, executor = MemoryStore(), Scripted()
         service = service_over(store, executor)
         closing: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
-        await service.interrupt(RUNTIME)
-        driver = opened(service).driver
+        driver = (await brought_up(service)).driver
         original = driver.begin_run
 
         async def begins(run_id: Any = None) -> Any:

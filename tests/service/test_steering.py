@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from holdstate.runtime.ids import InputId
 from holdstate.runtime.outcomes import RunOutput
 from holdstate.runtime.records import InputRecord, RunBoundaryReceipt
 from holdstate.runtime.settings import RetryPolicy
-from holdstate.runtime.store import InputFilter
+from holdstate.runtime.store import InputFilter, RuntimeStore
 from holdstate.spec.vocabulary import AbandonReason, InputState
 from holdstate.stores.memory_store import MemoryStore
 
@@ -37,7 +38,7 @@ from .kit import (
     steer,
     takes,
 )
-from .virtual_loop import run
+from .virtual_loop import explore, run
 
 
 def test_a_steer_joins_the_run_and_is_answered_by_it() -> None:
@@ -222,6 +223,90 @@ def test_a_called_off_run_takes_nothing_more() -> None:
     assert errors == [RunNotCurrent] * 2
     assert isinstance(outcome, Abandoned)
     assert outcome.reason is AbandonReason.STOPPED
+
+
+# -- steers that the executor was never given --------------------------------------------------------------------------
+
+
+async def steered_by(take: Callable[[ActiveRun], Awaitable[None]], store: RuntimeStore) -> list[tuple[str, ...]]:
+    """What the executor was given, run by run, where a steer waits when ``take`` is called; both are consumed."""
+    began, arrived = asyncio.Event(), asyncio.Event()
+    given: list[tuple[str, ...]] = []
+
+    async def works(run: ActiveRun) -> None:
+        began.set()
+        await arrived.wait()
+        await take(run)
+        given.append(tuple(said(each) for each in run.inputs))
+
+    async def notes(run: ActiveRun) -> None:
+        given.append(tuple(said(each) for each in run.inputs))
+
+    async with serving(Scripted({"a": works, "s": notes}), store=store) as service:
+        first = await service.submit(RUNTIME, prompt("a"))
+        await began.wait()
+        late = await service.submit(RUNTIME, steer("s"))
+        await late.accepted
+        arrived.set()
+        for handle in (first, late):
+            assert isinstance(await handle.outcome(60.0), Completed)
+        record = await service.input_record(RUNTIME, late.input_id)
+        assert record is not None
+        assert record.failure_count == 0
+    return given
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_take_that_is_cancelled_at_any_step_loses_no_steer(*, again: bool) -> None:
+    """It joins the run if it is taken again, or else starts the next one (C10)."""
+
+    def leaving_after(steps: int) -> Callable[[], Any]:
+        async def leaves(run: ActiveRun) -> None:
+            task = asyncio.create_task(run.take_steers())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            if again:
+                await run.take_steers()
+
+        return lambda: steered_by(leaves, MemoryStore())
+
+    for steps in range(6):
+        for entered in explore(leaving_after(steps), 1):
+            assert entered in ([("a", "s")], [("a",), ("s",)])
+            assert not again or entered == [("a", "s")]
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("fault", [Fault.LANDED, Fault.UNKNOWN])
+def test_a_take_in_doubt_loses_no_steer(fault: Fault, *, again: bool) -> None:
+    """The executor heard of an error and goes on, with another try or without (C34)."""
+
+    async def scenario() -> list[tuple[str, ...]]:
+        async def doubts(run: ActiveRun) -> None:
+            store.arm(Plan(fault, write=0, failing_reads=1))
+            with pytest.raises(StoreError) as told:
+                await run.take_steers()
+            assert told.value.applied is None
+            if again:
+                assert [said(each) for each in await run.take_steers()] == ["s"]
+
+        store = FaultyStore(MemoryStore())
+        return await steered_by(doubts, store)
+
+    assert run(scenario) == ([("a", "s")] if again else [("a",), ("s",)])
+
+
+def test_a_checkpoint_beside_a_take_waits_for_it() -> None:
+    """One executor may do both at once: the boundary lists what the take returned."""
+
+    async def both(run: ActiveRun) -> None:
+        _, receipt = await asyncio.gather(run.take_steers(), run.checkpoint())
+        assert receipt.contributing_input_ids == run.input_ids
+        assert len(run.input_ids) == 2
+
+    assert run(lambda: steered_by(both, MemoryStore())) == [("a", "s")]
 
 
 DEAD = 10**9

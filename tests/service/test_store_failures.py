@@ -20,6 +20,7 @@ from .kit import (
     RUNTIME,
     Gate,
     Scripted,
+    brought_up,
     opened,
     prompt,
     serving,
@@ -108,8 +109,7 @@ def test_a_failing_store_is_tried_again_less_and_less_often() -> None:
         times: list[float] = []
         async with serving(Scripted()) as service:
             await service.retire("other")
-            await service.interrupt(RUNTIME)
-            driver, loop = opened(service).driver, asyncio.get_running_loop()
+            driver, loop = (await brought_up(service)).driver, asyncio.get_running_loop()
             original = driver.begin_run
 
             async def failing(run_id: Any = None) -> Any:

@@ -49,6 +49,7 @@ from holdstate.runtime.outcomes import (
     Rejected,
     RetireReport,
     Run,
+    Steers,
     Unknown,
 )
 from holdstate.runtime.records import InputRecord, RunBoundaryReceipt, TerminalOutcome
@@ -232,6 +233,8 @@ def plain(answer: Any) -> tuple[Any, ...]:  # noqa: C901, PLR0911, PLR0912 - one
             return ("unknown",)
         case Run():
             return answer.input_ids
+        case Steers():
+            return tuple(record.input_id for record in answer.records)
         case RecoveryReport():
             return (answer.recovered, answer.requeued, answer.consumed, answer.abandoned)
         case EndReport():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -20,6 +21,18 @@ from .world import FOREVER
 
 TEN_YEARS: Final = 10 * 365.25 * 86400.0
 FARTHEST: Final = 5 * TEN_YEARS
+
+
+async def vanish(call: Callable[[], Coroutine[Any, Any, object]], turns: int) -> bool:
+    """Make ``call`` and cancel its caller after some turns of the loop; whether it was still there to be cancelled."""
+    task = asyncio.get_running_loop().create_task(call())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return task.cancelled()
 
 
 class DriverMachine(Operations):
@@ -100,18 +113,8 @@ class DriverMachine(Operations):
         if self.store.plan.write is not None:
             self.store.arm(Plan())
 
-        async def vanish() -> bool:
-            task = asyncio.get_running_loop().create_task(driver.begin_run())
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.wait([task])
-            for _ in range(5):
-                await asyncio.sleep(0)
-            return task.cancelled()
-
         drawn, last = self.clock.drawn, driver._actor.image.runtime.last_run
-        gone = self.loop.one(vanish)
+        gone = self.loop.one(lambda: vanish(driver.begin_run, turns))
         self.model.now = self.clock.seconds
         begun = self.model.copy()
         begun.drop_orphan()
@@ -126,6 +129,34 @@ class DriverMachine(Operations):
             begun.drop_orphan()
             self.model = begun
             self.taken["begin and vanish"] += 1
+
+    @precondition(
+        lambda self: (
+            self.vanishing
+            and self.driver is not None
+            and self.model.run is not None
+            and self.model.run == self.model.held
+            and not (self.doubt or self.failing or self.model.untold)
+        )
+    )
+    @rule(turns=st.integers(0, 4))
+    def take_and_vanish(self, turns: int) -> None:
+        """The caller of take_steers is cancelled after some turns of the loop: nothing that it staged is left (C10)."""
+        driver, run_id = self.driver, self.model.run
+        assert driver is not None
+        assert run_id is not None
+        if self.store.plan.write is not None:
+            self.store.arm(Plan())
+        self.inputs.append(Given(self.clock.new_id(), "prompt", "steer"))
+        self.perform(self._accept(self.inputs[-1]))
+        before = [record.attempt_count for record in driver.image.active()]
+        gone = self.loop.one(lambda: vanish(lambda: driver.take_steers(run_id), turns))
+        if not gone:
+            self.model.take_steers(run_id)
+        elif [record.attempt_count for record in driver.image.active()] != before:
+            self.model.untold = self.model.take_steers(run_id)
+            self.model.drop_orphan()
+            self.taken["take and vanish"] += 1
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
 
@@ -265,6 +296,8 @@ EFFECTIVE: Final = (
         "refused while unreadable",
         "answered while unreadable",
         "begin and vanish",
+        "take_steers",
+        "take and vanish",
     ),
     *("group of accepts", "group of anything", "clock set back", "clock set forward"),
 )

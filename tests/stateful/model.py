@@ -109,6 +109,10 @@ class Model:
     # volatile
     opened: Id | None = None
     held: Id | None = None
+    taken: tuple[Id, ...] = ()
+    """Staged by ``take_steers`` in the group that is foretold."""
+    untold: tuple[Id, ...] = ()
+    """The same of a group whose callers were told nothing."""
     silent: frozenset[str] = frozenset()
     wake: bool = False
     process: bool = False
@@ -334,6 +338,14 @@ class Model:
         self._begin(run_id, ids)
         return ()
 
+    def take_steers(self, run_id: Id) -> Answer:
+        self._need(run_id)
+        batch = self.steer_prefix()
+        self._stage(batch)
+        ids = tuple(item.given.id for item in batch)
+        self.taken += ids
+        return ids
+
     def boundary(self, run_id: Id, receipt: Receipt, snapshot: bytes | None, result: bytes | None) -> Answer:
         if receipt.run != run_id:
             raise Refused("ContributorsRefused")
@@ -429,6 +441,7 @@ class Model:
         if self.run is not None:
             self.last = (self.run, how)
         self.run, self.back_to, self.held = None, None, None
+        self.taken, self.untold = (), ()
         self.contributors, self.boundaries, self.shared = [], 0, False
 
     def fail_run(self, run_id: Id, error: str, *, recoverable: bool) -> Answer:
@@ -488,6 +501,7 @@ class Model:
         for item in self._named(ids, "staged"):
             item.state = "queued"
             self.contributors.remove(item.given.id)
+            self.taken = tuple(each for each in self.taken if each != item.given.id)
         return ()
 
     def consume_inputs(self, ids: tuple[Id, ...], run_id: Id) -> Answer:
@@ -581,6 +595,7 @@ class Model:
             del self.items[item.given.id]
         self.contributors = [each for each in self.contributors if each in self.items]
         self.opened = self.held = None
+        self.untold = ()
         self.silent, self.wake, self.process = frozenset(), False, False
         return self._settle()
 
@@ -602,6 +617,9 @@ class Model:
         return (looked_at, requeued, consumed, abandoned)
 
     def drop_orphan(self) -> None:
-        """A run that nobody was handed is taken back."""
+        """A run that nobody was handed is taken back, and so is what nobody heard of in one that somebody was."""
         if self.run is not None and self.run != self.held:
             self.cancel_run(self.run)
+        elif self.untold:
+            self.rollback_staged(self.untold)
+        self.untold = ()

@@ -35,7 +35,7 @@ KINDS: Final = tuple(SOURCES_OF)
 WORKING: Final = (
     *("boundary", "bad_boundary", "bad_boundary", "apply_input", "stage_batch", "begin_given", "start_run"),
     *("complete_run", "complete_current", "run_completed", "fail_run", "fail_event", "cancel_run", "cancel_event"),
-    *("consume_inputs", "rollback_staged"),
+    *("consume_inputs", "rollback_staged", "take_steers"),
 )
 """What an executor calls."""
 
@@ -92,6 +92,8 @@ class Operations(World):
                 names.append("apply_input")
             if model.staged():
                 names.append("rollback_staged")
+            if model.steer_prefix():
+                names += ["take_steers", "take_steers"]
             if len(model.staged()) < len(model.contributors):
                 names += ["consume_inputs", "consume_inputs", "complete_current", "complete_current"]
         elif model.opened is not None:
@@ -189,6 +191,12 @@ class Operations(World):
             one = batch[0]
             return Op(name, lambda m: m.stage_batch(batch, run_id), lambda d: d.stage_input(one, run_id), command)
         return Op(name, lambda m: m.stage_batch(batch, run_id), lambda d: d.stage_batch(batch, run_id), command)
+
+    def _op_take_steers(self, data: st.DataObject) -> Op:
+        run_id = self._run(data)
+        return Op(
+            "take_steers", lambda m: m.take_steers(run_id), lambda d: d.take_steers(run_id), CommandName.STAGE_MORE
+        )
 
     def _op_boundary(self, data: st.DataObject) -> Op:
         snapshot = data.draw(st.sampled_from((None, b"snapshot 1", b"snapshot 2")))

@@ -155,7 +155,8 @@ class World(RuleBasedStateMachine):
             self.taken["doubt cleared up"] += 1
             before, after, wanted = self._foretell(ops)
         # One command from a state that is known: what care takes before it would be part of the step.
-        one = len(ops) == 1 and not failing and driver._actor.doubt is None and before.run == before.held
+        is_clear = driver._actor.doubt is None and before.run == before.held and not before.untold
+        one = len(ops) == 1 and not failing and is_clear
         seen = memory_view(driver, self.inner) if one else None
         struck = self.store.struck
         answers = self.loop.run(*((lambda op=op: op.real(driver)) for op in ops))
@@ -176,7 +177,7 @@ class World(RuleBasedStateMachine):
 
     def _foretell(self, ops: tuple[Op, ...]) -> tuple[Model, Model, list[Answer | Refused]]:
         before = self.model
-        before.now, before.jitter = self.clock.seconds, self.clock.jitter
+        before.now, before.jitter, before.taken = self.clock.seconds, self.clock.jitter, ()
         after = before.copy()
         after.drop_orphan()
         wanted: list[Answer | Refused] = []
@@ -227,7 +228,8 @@ class World(RuleBasedStateMachine):
         """The store cannot be read: who has to look into it is refused, everybody else is answered as ever."""
         assert self.driver is not None
         after = before.copy()
-        if self.driver._actor.image.runtime.current_run_id != before.run:
+        image = self.driver._actor.image
+        if image.runtime.current_run_id != before.run or not set(before.untold) <= set(image.runtime.contributors):
             after.drop_orphan()
         for answer, op in zip(answers, ops, strict=True):
             if isinstance(answer, StoreError):
@@ -283,10 +285,11 @@ class World(RuleBasedStateMachine):
 
     @staticmethod
     def _settled(before: Model, after: Model) -> Model:
-        """``after``, whose callers were told nothing: nobody holds a run that it began or opened."""
+        """``after``, whose callers were told nothing: nobody holds a run that it began or opened, nor its steers."""
         settled = after.copy()
         settled.held = before.held if after.run is not None and after.run == before.held else None
         settled.opened = before.opened if after.opened == before.opened else None
+        settled.untold = tuple(each for each in after.taken if after.items[each].state == "staged")
         return settled
 
     def _judge(self, before: View, command: CommandName) -> None:
