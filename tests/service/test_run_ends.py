@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial, wraps
 from types import SimpleNamespace
 from typing import Any
@@ -245,7 +245,17 @@ def blocking(run: ActiveRun) -> bytes:
     return b"done"
 
 
-@pytest.mark.parametrize("executor", [Blocking(), Asynchronous, Blocking, blocking, object(), 7], ids=repr)
+NONE: Mapping[str, Any] = {
+    "it blocks": Blocking(),
+    "a class": Asynchronous,
+    "a class that blocks": Blocking,
+    "a function": blocking,
+    "an object": object(),
+    "a number": 7,
+}
+
+
+@pytest.mark.parametrize("executor", NONE.values(), ids=NONE)
 def test_what_is_no_executor_is_refused_where_the_service_is_made(executor: Any) -> None:
     """Before an input is charged for it; one that blocks hears of ``holdstate.blocking``."""
     store = MemoryStore()
