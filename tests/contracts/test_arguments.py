@@ -174,7 +174,7 @@ async def test_a_start_is_the_one_run_event_that_changes_nothing(home: Home) -> 
 
 @pytest.mark.parametrize("word", ["stop", "resume"])
 async def test_a_control_may_be_told_by_its_word(home: Home, word: Any) -> None:
-    """The word of a control is the control: stop stops."""
+    """The word of a control is the control: stop stops (C48)."""
     driver = await opened(home.store)
     await driver.on_runtime_control(word)
     assert driver.runtime_state is (RuntimeState.STOPPED if word == "stop" else RuntimeState.IDLE)
@@ -182,7 +182,7 @@ async def test_a_control_may_be_told_by_its_word(home: Home, word: Any) -> None:
 
 @pytest.mark.parametrize("how", ["fail", "abandon"])
 async def test_an_error_text_that_is_no_unicode_is_kept_escaped(home: Home, how: str) -> None:
-    """Names of files have lone surrogates; to fail a run must not fail for them."""
+    """Names of files have lone surrogates; to fail a run must not fail for them (C17, C48)."""
     driver = await opened(home.store)
     await accept(driver, prompt(1))
     if how == "fail":
@@ -237,21 +237,21 @@ QUESTIONS: list[tuple[str, Callable[[Any, str], object]]] = [
 async def test_a_question_that_no_row_could_answer_is_refused(
     home: Home, named: str, ask: Callable[[Any, str], object], name: str
 ) -> None:
-    """Of a runtime that is stored, and of one that is not."""
+    """Of a runtime that is stored, and of one that is not (C48)."""
     await opened(home.store)
     with pytest.raises(InvalidInput, match=f"^{named}: "):
         ask(home.store, name)
 
 
 async def test_a_view_refuses_the_same(home: Home) -> None:
-    """What a driver asks in its turn is looked at as well."""
+    """What a driver asks in its turn is looked at as well (C48)."""
     await opened(home.store)
     with home.store.reading() as reader, pytest.raises(InvalidInput, match=r"^run_id: "):
         reader.has_receipt(RUNTIME, TEXT)
 
 
 async def test_what_can_be_asked_and_is_not_there_is_none(home: Home) -> None:
-    """Receipts are counted up to 2**64 - 1; no input has a key that is empty or too long."""
+    """Receipts are counted up to 2**64 - 1; no input has a key that is empty or too long (C48)."""
     driver = await opened(home.store)
     assert await driver.boundary_receipt(run_id(1), 2**64 - 1) is None
     assert [await driver.find_by_key(key) for key in ("", "k" * 5000)] == [None, None]
@@ -281,7 +281,7 @@ async def test_a_service_refuses_what_its_driver_and_its_store_refuse(home: Home
 
 @pytest.mark.parametrize("store", ["path", None, RuntimeService])
 async def test_what_is_no_store_is_refused_when_it_is_given(store: Any) -> None:
-    """The words say how to open one."""
+    """The words say how to open one (C17)."""
     with pytest.raises(InvalidInput, match=r"^store: must be an open store, .*LmdbStore\.open"):
         await Driver.open(RUNTIME, store)
     with pytest.raises(InvalidInput, match=r"^store: must be an open store"):
@@ -290,7 +290,7 @@ async def test_what_is_no_store_is_refused_when_it_is_given(store: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [{}, 0, RetryPolicy()])
 async def test_what_is_no_settings_is_refused_and_nothing_is_opened(home: Home, wrong: Any) -> None:
-    """Also where it is false, so that nobody gets defaults unasked."""
+    """Also where it is false, so that nobody gets defaults unasked (C17)."""
     rows = rows_of(home.store)
     with pytest.raises(InvalidInput, match=r"^settings: must be a RuntimeSettings"):
         await Driver.open(RUNTIME, home.store, settings=wrong)
@@ -341,7 +341,7 @@ async def test_a_backoff_lasts_as_long_whatever_the_zone_of_the_clock(home: Home
 
 @pytest.mark.parametrize("time", [datetime(2026, 1, 1), "now", None])  # noqa: DTZ001 - the one that is refused
 async def test_a_clock_without_a_zone_is_refused_and_nothing_is_written(home: Home, time: Any) -> None:
-    """By the open, and by each call of a driver whose clock lost its zone."""
+    """By the open, and by each call of a driver whose clock lost its zone (C17)."""
     times = [time]
     environment = Environment(now=lambda: times[-1])
     rows = rows_of(home.store)
@@ -358,7 +358,7 @@ async def test_a_clock_without_a_zone_is_refused_and_nothing_is_written(home: Ho
 
 
 async def test_pruning_needs_a_retention_and_a_time_with_a_zone(home: Home) -> None:
-    """Also where there is nothing to prune; any zone will do."""
+    """Also where there is nothing to prune; any zone will do (C48)."""
     driver = await opened(home.store)
     await accept(driver, prompt(1))
     await driver.cancel_input(input_id(1))
@@ -376,7 +376,7 @@ class Derived(UUID):
 
 
 async def test_an_id_of_a_class_derived_from_uuid_is_one(home: Home) -> None:
-    """It is compared as the UUID that it is."""
+    """It is compared as the UUID that it is (C48)."""
     driver = await opened(home.store)
     await accept(driver, prompt(1))
     record = await driver.input_record(Derived(TEXT))  # type: ignore[arg-type]
