@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar, cast, final
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import EventCode, InputState, RuntimeState
 from .blocking_executor import BlockingExecutor, BlockingRun, OnThreads
+from .checks import check_seconds
 from .environment import Environment
 from .errors import CallTimedOut, ServiceClosed
 from .events import EventEnvelope
@@ -145,6 +146,8 @@ class BlockingRuntimeService:
         environment: Environment | None = None,
         call_seconds: float | None = None,
     ) -> None:
+        if call_seconds is not None:
+            check_seconds(call_seconds, "call_seconds")
         self._call_seconds = call_seconds
         self._closing: asyncio.Task[None] | None = None
         self._loop = LoopThread("holdstate-service")

@@ -1,8 +1,13 @@
-"""What each driver method does in its turn: look up, build the command, step. Plain functions of a ``Turn``."""
+"""What each driver method does in its turn: check what it was given, look up, build the command, step.
+
+Plain functions of a ``Turn``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from typing import cast
@@ -10,11 +15,22 @@ from typing import cast
 from ..spec.vocabulary import AbandonReason, Durability, InputState, Lane, RunBoundary, RunEnding, RuntimeEvent
 from . import commands as c
 from .admitting import Prepared, inlined
+from .checks import check_instance, check_run_event, check_sequence, error_text, member_of
 from .errors import ContributorsRefused, NotReady, RunIdReused, RunIncomplete, RunInProgress, RunNotCurrent
 from .headers import InputHeader
-from .ids import InputId, RunId
+from .ids import InputId, RunId, check_uuid
 from .inputs import Input
-from .outcomes import Accepted, BoundaryApplied, Run, RunCancelled, RunCompleted, RunEvent, RunFailed, RunOutput, Steers
+from .outcomes import (
+    Accepted,
+    BoundaryApplied,
+    Run,
+    RunCancelled,
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunOutput,
+    Steers,
+)
 from .records import InputRecord, RunBoundaryReceipt
 from .stepper import RUNTIMES, runtime_fields
 from .store import ResultRef
@@ -71,6 +87,8 @@ def _admit(turn: Turn, prepared: Prepared, existing: InputRecord | None) -> obje
 
 def begin_run(turn: Turn, given: RunId | None) -> Run | None:
     """Stage the next batch into a run. The run is in the caller's hands from the commit on."""
+    if given is not None:
+        check_uuid(given, "run_id")
     actor = turn.actor
     if actor.opened_run is not None:
         raise RunInProgress("begin_run", actor.opened_run)
@@ -84,6 +102,7 @@ def begin_run(turn: Turn, given: RunId | None) -> Run | None:
 
 def stage_batch(turn: Turn, input_ids: tuple[InputId, ...], run_id: RunId) -> None:
     """Begin the opened run with ``input_ids``; into a run that is current already, stage more."""
+    check_uuid(run_id, "run_id")
     actor = turn.actor
     if actor.image.runtime.current_run_id == run_id:
         turn.step(c.StageMore(turn.at, run_id, input_ids))
@@ -97,6 +116,7 @@ def stage_batch(turn: Turn, input_ids: tuple[InputId, ...], run_id: RunId) -> No
 
 def start_run(turn: Turn, run_id: RunId) -> None:
     """Open a run in memory; its first staging is what begins it."""
+    check_uuid(run_id, "run_id")
     actor = turn.actor
     runtime = actor.image.runtime
     current = runtime.current_run_id or actor.opened_run
@@ -183,10 +203,12 @@ def complete_current(turn: Turn) -> RunId:
 
 
 def fail_run(turn: Turn, event: RunFailed) -> None:
+    error = error_text(event.error)
+    check_instance(event.recoverable, bool, "recoverable")
     if _forgotten(turn, event.run_id):
         return
     jitter = turn.actor.environment.chance()
-    turn.step(c.FailRun(turn.at, event.run_id, event.error, event.recoverable, jitter))
+    turn.step(c.FailRun(turn.at, event.run_id, error, event.recoverable, jitter))
 
 
 def cancel_run(turn: Turn, run_id: RunId) -> None:
@@ -203,6 +225,7 @@ def _forgotten(turn: Turn, run_id: RunId) -> bool:
 
 
 def run_event(turn: Turn, event: RunEvent) -> None:
+    check_run_event(event)
     match event:
         case BoundaryApplied():
             boundary(turn, event)
@@ -218,6 +241,8 @@ def run_event(turn: Turn, event: RunEvent) -> None:
 
 def apply_input(turn: Turn, input_id: InputId, run_id: RunId) -> None:
     """A boundary for one contributor, which must be the only staged one: a boundary lists all that is staged."""
+    check_uuid(input_id, "input_id")
+    check_uuid(run_id, "run_id")
     staged = [record.input_id for record in turn.actor.image.staged()]
     if turn.actor.image.runtime.current_run_id == run_id and staged != [input_id]:
         raise ContributorsRefused("apply_input", run_id, f"input {input_id} is not its only staged contributor")
@@ -242,12 +267,24 @@ def recover(turn: Turn) -> object:
 
 
 def cancel_input(turn: Turn, input_id: InputId) -> object:
+    check_uuid(input_id, "input_id")
     existing = None if input_id in turn.actor.image.inputs else turn.find_input(input_id)
     return turn.step(c.CancelInput(turn.at, input_id, existing))
 
 
 def abandon_pending(turn: Turn, reason: AbandonReason, error: str | None) -> object:
-    return turn.step(c.AbandonPending(turn.at, reason, error))
+    return turn.step(c.AbandonPending(turn.at, member_of(AbandonReason, reason, "reason"), error_text(error)))
+
+
+def ending(turn: Turn, make: Callable[[datetime], c.Command]) -> object:
+    """A command after which no run is open in memory any more."""
+    outcome = turn.step(make(turn.at))
+    turn.actor.opened_run = None
+    return outcome
+
+
+def nothing(turn: Turn) -> None:
+    """Nothing, after what was called before."""
 
 
 # -- reads ---------------------------------------------------------------------------------------------------------
@@ -269,6 +306,7 @@ def dequeue_next(turn: Turn) -> tuple[InputId, Input] | None:
 
 
 def dequeue_by_id(turn: Turn, input_id: InputId) -> tuple[InputId, Input] | None:
+    check_uuid(input_id, "input_id")
     record = turn.actor.image.inputs.get(input_id)
     if record is None or record.state is not InputState.QUEUED:
         return None
@@ -281,12 +319,21 @@ def _peek(turn: Turn, input_id: InputId) -> tuple[InputId, Input]:
     return input_id, given
 
 
+def input_record(turn: Turn, input_id: InputId) -> InputRecord | None:
+    return turn.find_input(check_uuid(input_id, "input_id"))
+
+
 def persisted_input(turn: Turn, input_id: InputId) -> Input | None:
-    record = turn.find_input(input_id)
+    record = input_record(turn, input_id)
     return None if record is None or record.admission.is_ephemeral else turn.input(record)
 
 
 def input_result(turn: Turn, input_id: InputId) -> bytes | None:
-    record = turn.find_input(input_id)
+    record = input_record(turn, input_id)
     ref = None if record is None else ResultRef.of(record)
     return None if ref is None else turn.result(ref)
+
+
+def boundary_receipt(turn: Turn, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
+    check_sequence(sequence, "sequence")
+    return turn.receipt(check_uuid(run_id, "run_id"), sequence)

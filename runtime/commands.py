@@ -152,7 +152,7 @@ class FailRun(Command):
 
     name = CommandName.RUN_FAILED
     run_id: RunId
-    error: str
+    error: str | None
     recoverable: bool = True
     jitter: float = 0.5
 

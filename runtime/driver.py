@@ -22,11 +22,12 @@ from . import commands as c
 from .actor import Actor
 from .admitting import Prepared, prepare_input
 from .batches import next_due
+from .checks import member_of, output_of, run_id_of
 from .delta import Delta
 from .environment import Environment, RuntimeSettings
 from .events import EventEnvelope, delivered
 from .flush import GroupCommitter, committer_of
-from .ids import InputId, RunId
+from .ids import InputId, RunId, check_text, check_uuid, check_uuids
 from .image import RuntimeImage
 from .inputs import Input
 from .opening import open_runtime
@@ -70,13 +71,11 @@ class PersistentRuntimeDriver:
     ) -> Self:
         """Claim the runtime (creating it where it is new), recover it, and be ready.
 
-        Raises ``InvalidInput`` for a bad id, ``StoreCorruption`` where its rows cannot be trusted; nothing is written
-        then.
+        Raises ``InvalidInput`` for an argument that is none, ``StoreCorruption`` where its rows cannot be trusted;
+        nothing is written then.
         """
         committer = committer_of(store)
-        actor, report = await open_runtime(
-            runtime_id, store, settings or RuntimeSettings(), environment or Environment()
-        )
+        actor, report = await open_runtime(runtime_id, store, settings, environment)
         return cls(actor, committer, report)
 
     async def close(self) -> None:
@@ -85,7 +84,7 @@ class PersistentRuntimeDriver:
         """
         try:
             if self._actor.finished is None:
-                await self._committer.submit(self._actor, _nothing)
+                await self._committer.submit(self._actor, calls.nothing)
         finally:
             self.release()
 
@@ -136,7 +135,7 @@ class PersistentRuntimeDriver:
         return cast("CancelOutcome", await self._call(partial(calls.cancel_input, input_id=input_id)))
 
     async def abandon_pending_inputs(self, reason: AbandonReason, error: str | None = None) -> EndReport:
-        """Give up every active input that is not in the current run."""
+        """Give up every active input that is not in the current run. ``error`` is kept as by ``fail_run``."""
         return cast("EndReport", await self._call(partial(calls.abandon_pending, reason=reason, error=error)))
 
     # -- runs ------------------------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ class PersistentRuntimeDriver:
             run = cast("Run | None", future.result())
             if run is not None:
                 self._actor.disown(run.run_id)
-                self._committer.submit_quietly(self._actor, _nothing)
+                self._committer.submit_quietly(self._actor, calls.nothing)
 
     async def complete_run(self, run: Run | RunId | None = None, output: RunOutput | None = None) -> RunId:
         """Boundary and completion in one commit (C19). Without a run: the completion of the current run alone, which
@@ -168,27 +167,29 @@ class PersistentRuntimeDriver:
         """
         if run is None:
             return await self._call(calls.complete_current)
-        return await self._call(partial(calls.complete_run, run_id=_id_of(run), output=output or RunOutput()))
+        return await self._call(partial(calls.complete_run, run_id=run_id_of(run), output=output_of(output)))
 
     async def checkpoint(self, run: Run | RunId, output: RunOutput | None = None) -> RunBoundaryReceipt:
         """Commit a boundary over everything staged; the run goes on. Returns the receipt that was made for it."""
-        call = partial(calls.minted_boundary, run_id=_id_of(run), output=output or RunOutput(), with_result=True)
+        call = partial(calls.minted_boundary, run_id=run_id_of(run), output=output_of(output), with_result=True)
         return await self._call(call)
 
     async def take_steers(self, run: Run | RunId) -> Steers:
         """Stage the front of the steer lane into the current run, durably; what cannot join it stays queued (C15)."""
-        return await self._call(partial(calls.take_steers, run_id=_id_of(run)))
+        return await self._call(partial(calls.take_steers, run_id=run_id_of(run)))
 
     async def fail_run(self, run: Run | RunId, error: str, *, recoverable: bool = True) -> None:
-        """End the run badly: its inputs are tried again by the retry policy, or given up."""
-        await self._call(partial(calls.fail_run, event=RunFailed(_id_of(run), error, recoverable)))
+        """End the run badly: its inputs are tried again by the retry policy, or given up; then ``error`` is kept with
+        them, lone surrogates in it escaped.
+        """
+        await self._call(partial(calls.fail_run, event=RunFailed(run_id_of(run), error, recoverable)))
 
     async def cancel_run(self, run: Run | RunId) -> None:
         """Call the run off; its inputs go back to their places, free of charge (C14)."""
-        await self._call(partial(calls.cancel_run, run_id=_id_of(run)))
+        await self._call(partial(calls.cancel_run, run_id=run_id_of(run)))
 
     async def on_run_event(self, event: RunEvent) -> None:
-        """What an executor reports of a run, one commit each. ``RunStarted`` changes nothing."""
+        """What an executor reports of a run, one commit each. ``RunStarted`` alone changes nothing."""
         await self._call(partial(calls.run_event, event=event))
 
     async def start_run(self, run_id: RunId) -> None:
@@ -199,7 +200,8 @@ class PersistentRuntimeDriver:
         """Begin the opened run with a prefix of the next batch, or stage a prefix of the steer lane into the current
         run.
         """
-        await self._call(partial(calls.stage_batch, input_ids=tuple(input_ids), run_id=run_id))
+        ids = check_uuids(input_ids, "input_ids")
+        await self._call(partial(calls.stage_batch, input_ids=ids, run_id=run_id))
 
     async def stage_input(self, input_id: InputId, run_id: RunId) -> None:
         """``stage_batch`` of one."""
@@ -211,12 +213,12 @@ class PersistentRuntimeDriver:
 
     async def consume_inputs(self, input_ids: Iterable[InputId], run_id: RunId) -> None:
         """Named pending contributors are consumed while the run goes on."""
-        ids = tuple(input_ids)
-        await self._command(lambda at: c.ConsumeInputs(at, run_id, ids))
+        ids = check_uuids(input_ids, "input_ids")
+        await self._command(lambda at: c.ConsumeInputs(at, check_uuid(run_id, "run_id"), ids))
 
     async def rollback_staged(self, input_ids: Iterable[InputId]) -> None:
         """Named staged contributors go back to their places and leave the run."""
-        ids = tuple(input_ids)
+        ids = check_uuids(input_ids, "input_ids")
         await self._command(lambda at: c.RollbackStaged(at, ids))
 
     # -- lifecycle -------------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ class PersistentRuntimeDriver:
 
     async def on_runtime_control(self, control: RuntimeControl) -> None:
         """Stop or resume; resume outside recovering is answered as done."""
-        if control is RuntimeControl.STOP:
+        if member_of(RuntimeControl, control, "control") is RuntimeControl.STOP:
             await self.stop()
         else:
             await self._command(c.Resume)
@@ -266,12 +268,7 @@ class PersistentRuntimeDriver:
         """Taken and ignored here; a subclass may listen."""
 
     async def _ending(self, make: Callable[[datetime], c.Command]) -> object:
-        def decide(turn: Turn) -> object:
-            outcome = turn.step(make(turn.at))
-            turn.actor.opened_run = None
-            return outcome
-
-        return await self._call(decide)
+        return await self._call(partial(calls.ending, make=make))
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
@@ -299,11 +296,11 @@ class PersistentRuntimeDriver:
 
     async def input_record(self, input_id: InputId) -> InputRecord | None:
         """The whole record of an input, active or ended."""
-        return await self._call(lambda turn: turn.find_input(input_id))
+        return await self._call(partial(calls.input_record, input_id=input_id))
 
     async def find_by_key(self, key: str) -> InputRecord | None:
         """The record of the input that was admitted under an idempotency key (C7)."""
-        return await self._call(lambda turn: turn.find_by_key(key))
+        return await self._call(lambda turn: turn.find_by_key(check_text(key, "key")))
 
     async def active_input_ids(self) -> tuple[InputId, ...]:
         """Every active input by order key."""
@@ -319,7 +316,7 @@ class PersistentRuntimeDriver:
 
     async def boundary_receipt(self, run_id: RunId, sequence: int) -> RunBoundaryReceipt | None:
         """The receipt of one boundary; None when there is none."""
-        return await self._call(lambda turn: turn.receipt(run_id, sequence))
+        return await self._call(partial(calls.boundary_receipt, run_id=run_id, sequence=sequence))
 
     async def session_snapshot(self) -> bytes | None:
         """The latest session snapshot that a boundary committed."""
@@ -327,7 +324,7 @@ class PersistentRuntimeDriver:
 
     async def has_queued_input_outside(self, input_ids: Iterable[InputId]) -> bool:
         """Whether anything is queued besides ``input_ids``."""
-        known = frozenset(input_ids)
+        known = frozenset(check_uuids(input_ids, "input_ids"))
         return await self._call(lambda turn: any(record.input_id not in known for record in turn.actor.image.queued()))
 
     async def dequeue_next(self) -> tuple[InputId, Input] | None:
@@ -363,7 +360,7 @@ class PersistentRuntimeDriver:
             done.exception()
             callback()
 
-        self._committer.submit(self._actor, _nothing).add_done_callback(settled)
+        self._committer.submit(self._actor, calls.nothing).add_done_callback(settled)
 
     def listen(self, listener: Callable[[list[Delta]], None]) -> None:
         """Call ``listener`` after every commit with what it changed. It must return at once and not raise."""
@@ -401,11 +398,3 @@ class PersistentRuntimeDriver:
         """Whether the steer lane asked to be worked off since the last call."""
         taken, self._actor.process = self._actor.process, False
         return taken
-
-
-def _id_of(run: Run | RunId) -> RunId:
-    return run.run_id if isinstance(run, Run) else run
-
-
-def _nothing(turn: Turn) -> None:
-    return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from math import isfinite
 from typing import Final, Protocol, final
 
 from attrs import frozen
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import RuntimeControl
+from .checks import check_seconds, output_of
 from .driver import PersistentRuntimeDriver
 from .errors import InvalidInput, StoreError
 from .ids import InputId, RunId
@@ -25,8 +25,6 @@ LONGEST_PROBLEM_BYTES: Final = 4096
 
 LONGEST_WAIT_SECONDS: Final = 365.0 * 24 * 3600
 """An executor that wants no run for longer than that is asked again after it."""
-
-MOST_MESSAGES: Final = 2**63 - 1
 
 
 @final
@@ -56,8 +54,7 @@ class TryLater(HoldstateError):
     """
 
     def __init__(self, seconds: float) -> None:
-        if not (isfinite(seconds) and seconds > 0):
-            raise InvalidInput("seconds", f"must be a finite number above 0; it is {seconds!r}")
+        check_seconds(seconds, "seconds")
         self.seconds = min(seconds, LONGEST_WAIT_SECONDS)
         super().__init__(f"try again in {self.seconds:g} s")
 
@@ -171,11 +168,8 @@ class ActiveRun:
         self, session_snapshot: bytes | None = None, *, result: bytes | None = None, message_count: int = 0
     ) -> RunBoundaryReceipt:
         """Commit a boundary over everything staged so far: after a crash the run is not repeated from before it."""
-        output = RunOutput(session_snapshot, result, message_count)
-        problem = _problem_of(output)
-        if problem is not None:
-            raise InvalidInput("checkpoint", problem)
         with self._noting_failures():
+            output = RunOutput(session_snapshot, result, message_count)
             receipt = await self._driver.checkpoint(self._run, output)
         if session_snapshot is not None:
             self.session_snapshot = session_snapshot
@@ -259,26 +253,14 @@ async def _caught(call: Callable[[], Awaitable[object]]) -> BaseException | None
 
 
 def _output_of(returned: object) -> RunOutput | ExecutorFailed:
-    if returned is None:
-        return RunOutput()
     if isinstance(returned, bytes):
         return RunOutput(result=returned)
-    if not isinstance(returned, RunOutput):
+    if returned is not None and not isinstance(returned, RunOutput):
         return ExecutorFailed(f"the executor returned {type(returned).__name__}; return a RunOutput, bytes or None")
-    problem = _problem_of(returned)
-    return returned if problem is None else ExecutorFailed(f"the executor returned a RunOutput whose {problem}")
-
-
-def _problem_of(output: RunOutput) -> str | None:
-    """What could not be stored of ``output``."""
-    for name in ("session_snapshot", "result"):
-        value = getattr(output, name)
-        if value is not None and not isinstance(value, bytes):
-            return f"{name} is {type(value).__name__}; give bytes or None"
-    count = output.message_count
-    if type(count) is not int or not 0 <= count <= MOST_MESSAGES:
-        return f"message_count is no whole number from 0 to {MOST_MESSAGES}"
-    return None
+    try:
+        return output_of(returned)
+    except InvalidInput as error:
+        return ExecutorFailed(f"the executor returned what cannot be stored: {error}")
 
 
 def _put_off(run: ActiveRun, error: BaseException) -> PutOff | None:

@@ -24,7 +24,6 @@ __all__ = [
     "RunId",
     "RuntimeId",
     "SupersessionKey",
-    "check_key",
     "check_runtime_id",
     "check_text",
     "check_uuid",
@@ -107,14 +106,6 @@ def check_text(text: str, path: str) -> str:
     return text
 
 
-def check_key(text: str) -> str:
-    """``text`` as an idempotency key; InvalidInput when it is none."""
-    problem = key_problem(text)
-    if problem is not None:
-        raise InvalidInput("key", problem, RejectionCode.INVALID_KEY)
-    return text
-
-
 def check_uuid(value: U, path: str) -> U:
     """``value``, which has to be a UUID; its text is none."""
     if not isinstance(value, UUID):
@@ -132,8 +123,6 @@ def check_uuids(values: Iterable[U], path: str) -> tuple[U, ...]:
 
 
 def _sized_text_problem(text: object, limit: int) -> str | None:
-    if type(text) is str and text.isascii() and 1 <= len(text) <= limit:
-        return None
     problem = text_problem(text)
     if problem is not None:
         return problem

@@ -8,6 +8,7 @@ from attrs import evolve
 
 from . import core
 from .actor import Actor
+from .checks import check_store
 from .commands import Open
 from .environment import Environment, RuntimeSettings
 from .errors import StoreError
@@ -16,6 +17,7 @@ from .ids import check_runtime_id
 from .image import RuntimeImage
 from .outcomes import RecoveryReport
 from .records import RuntimeRecord
+from .settings import given_or_default
 from .store import Claim, Commit, LoadedRuntime, RuntimeStore
 from .turn import Member
 
@@ -24,14 +26,17 @@ CLAIM_ATTEMPTS = 3
 
 
 async def open_runtime(
-    runtime_id: str, store: RuntimeStore, settings: RuntimeSettings, environment: Environment
+    runtime_id: str, store: RuntimeStore, settings: RuntimeSettings | None, environment: Environment | None
 ) -> tuple[Actor, RecoveryReport]:
     """Claim ``runtime_id`` and settle what a crash left; a new runtime is created."""
+    check_store(store)
     check_runtime_id(runtime_id)
+    rules = given_or_default(settings, RuntimeSettings, "settings")
+    sources = given_or_default(environment, Environment, "environment")
     opened: list[tuple[Actor, Member, RecoveryReport]] = []
 
     def settle(loaded: LoadedRuntime | None) -> Commit:
-        opened[:] = [_settle(runtime_id, loaded, settings, environment, store.generation)]
+        opened[:] = [_settle(runtime_id, loaded, rules, sources, store.generation)]
         return opened[0][1].commit()
 
     left = CLAIM_ATTEMPTS

@@ -16,13 +16,14 @@ from weakref import finalize
 
 from ..spec.errors import HoldstateError
 from ..spec.vocabulary import EventCode, InputState, RuntimeControl, RuntimeState
+from .checks import check_store
 from .driver import PersistentRuntimeDriver
 from .environment import Environment
 from .errors import EventLogOff, InvalidInput, UnknownInput
 from .events import EventEnvelope
 from .executor import Executor, tell
 from .handles import Ending, InputHandle, InputOutcome, Waiters, WaitFailed, outcome_of
-from .ids import InputId, RunId
+from .ids import InputId, RunId, check_uuid
 from .inputs import Input
 from .observation import Observation
 from .open_runtime import EndListener
@@ -31,6 +32,7 @@ from .pool import RuntimePool
 from .records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from .service_intake import Intake
 from .service_settings import ServiceSettings
+from .settings import given_or_default
 from .status import ServiceStatus, Sources, status_of
 from .store import ResultRef, RuntimeStore
 from .subscriptions import Subscription
@@ -52,10 +54,10 @@ class RuntimeService:
         settings: ServiceSettings | None = None,
         environment: Environment | None = None,
     ) -> None:
-        self._store = store
+        self._store = check_store(store)
         self._executor = executor
-        self._settings = settings or ServiceSettings()
-        environment = environment or Environment()
+        self._settings = given_or_default(settings, ServiceSettings, "settings")
+        environment = given_or_default(environment, Environment, "environment")
         self._now = environment.now
         self._observed = Observation(store, self._settings, environment.now)
         self._pool = RuntimePool(store, executor, self._settings, environment, self._observed)
@@ -128,7 +130,7 @@ class RuntimeService:
 
     async def wait(self, runtime_id: str, input_id: InputId) -> InputOutcome:
         """How an input ended, as its stored record says; waits until it has. ``WaitFailed`` claims nothing (C46)."""
-        return await self._wait(runtime_id, input_id, None, is_admitted=False)
+        return await self._wait(runtime_id, check_uuid(input_id, "input_id"), None, is_admitted=False)
 
     async def _wait(
         self, runtime_id: str, input_id: InputId, watched: asyncio.Future[Ending] | None, *, is_admitted: bool

@@ -12,9 +12,11 @@ from uuid import UUID
 
 import lmdb
 
+from ..runtime.checks import check_after, check_sequence
 from ..runtime.collector import paused_collector
 from ..runtime.errors import EventsPruned, StoreCorruption
 from ..runtime.events import EventEnvelope
+from ..runtime.ids import check_runtime_id, check_text, check_uuid
 from ..runtime.records import IN_FLIGHT_STATES, InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.store import InputFilter, InputPage, LoadedRuntime, Pruned, ResultRef
 from .codec import (
@@ -46,6 +48,7 @@ from .lmdb_rows import (
     RUNTIMES,
     SNAPSHOTS,
     Rows,
+    behind_order,
     blob_key,
     body_key,
     event_key,
@@ -76,10 +79,10 @@ class LmdbReader:
 
     def prefix(self, runtime_id: str) -> bytes | None:
         """What the keys of a runtime start with; None when it is not stored."""
-        prefix = self._ordinals.get(runtime_id)
+        prefix = self._ordinals.get(runtime_id) if type(runtime_id) is str else None
         if prefix is not None:
             return prefix
-        ordinal = self._rows.read(NAMES, runtime_id.encode(), decode_number)
+        ordinal = self._rows.read(NAMES, check_runtime_id(runtime_id).encode(), decode_number)
         return None if ordinal is None else ordinal_prefix(ordinal)
 
     def load_record(self, runtime_id: str) -> RuntimeRecord | None:
@@ -191,6 +194,7 @@ class LmdbReader:
 
     def load_ended(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         """The record of an ended input."""
+        check_uuid(input_id, "input_id")
         prefix = self.prefix(runtime_id)
         return None if prefix is None else self._ended(prefix, input_id)
 
@@ -208,6 +212,7 @@ class LmdbReader:
 
     def find_ended_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
         """The record of the ended input that was admitted under an idempotency key."""
+        check_text(key, "key")
         prefix = self.prefix(runtime_id)
         if prefix is None:
             return None
@@ -237,10 +242,13 @@ class LmdbReader:
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""
+        check_uuid(run_id, "run_id")
+        check_sequence(sequence, "sequence")
         return self._read(runtime_id, RECEIPTS, lambda prefix: receipt_key(prefix, run_id, sequence), decode_receipt)
 
     def has_receipt(self, runtime_id: str, run_id: UUID) -> bool:
         """Whether any boundary of that run is committed."""
+        check_uuid(run_id, "run_id")
         prefix = self.prefix(runtime_id)
         return prefix is not None and self._rows.has_prefix(RECEIPTS, run_prefix(prefix, run_id))
 
@@ -254,6 +262,7 @@ class LmdbReader:
 
     def load_events(self, runtime_id: str, after: int | None, limit: int) -> tuple[EventEnvelope, ...]:
         """Some of the log of a runtime, which has no gap."""
+        check_after(after)
         prefix = self.prefix(runtime_id)
         record = None if prefix is None else self.record_at(prefix, runtime_id)
         first = 0 if after is None else max(after + 1, 0)
@@ -294,7 +303,7 @@ class LmdbReader:
 
     def list_runtimes(self, after: str | None, limit: int) -> tuple[RuntimeRecord, ...]:
         """Runtimes by id in the order of their UTF-8 bytes."""
-        start = None if after is None else after.encode() + b"\0"
+        start = None if after is None else check_text(after, "after").encode() + b"\0"
         found: list[RuntimeRecord] = []
         for name, value in self._rows.scan(NAMES, b"", start):
             if len(found) >= limit:
@@ -316,12 +325,12 @@ class LmdbReader:
 
     def list_inputs(self, wanted: InputFilter, after: int | None, limit: int) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
+        check_after(after)
         prefix = self.prefix(wanted.runtime_id)
         found: list[InputRecord] = []
         if prefix is None:
             return InputPage((), None)
-        # Behind all that an order key has in either table.
-        start = None if after is None else order_key(prefix, after) + b"\xff"
+        start = None if after is None else behind_order(prefix, after)
         active = ((*row, ACTIVE) for row in self._rows.states(prefix, start))
         ended = ((*row, ENDED) for row in self._rows.scan(ENDED, prefix, start))
         for key, value, table in merge(active, ended):

@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import Final, Self, final
 from uuid import UUID
 
+from ..runtime.checks import check_instance, member_of
 from ..runtime.errors import InvalidInput, StoreError
 from ..runtime.events import EventEnvelope
+from ..runtime.ids import in_utc
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.settings import Retention
 from ..runtime.store import (
@@ -53,18 +55,17 @@ GIB: Final = 1024**3
 TIB: Final = 1024**4
 _KEPT_ORDINALS: Final = 100_000
 _LARGEST_PAGE: Final = 64 * 1024
+_LARGEST_MAP: Final = 2**47
+"""What a process can map at all, on most machines."""
 
 
 def _whole_pages(size: int) -> int:
     return max(1, -(-size // _LARGEST_PAGE)) * _LARGEST_PAGE
 
 
-def _way_to_meet_damage(word: str) -> OnCorrupt:
-    try:
-        return OnCorrupt(word)
-    except ValueError:
-        problem = f"must be one of {', '.join(map(repr, map(str, OnCorrupt)))}; it is {word!r}"
-        raise InvalidInput("on_corrupt", problem) from None
+def _check_map_size(size: int, path: str) -> None:
+    if type(size) is not int or not 1 <= size <= _LARGEST_MAP:
+        raise InvalidInput(path, f"must be a whole number of bytes, from 1 to {_LARGEST_MAP}")
 
 
 @final
@@ -75,6 +76,7 @@ class LmdbStore:
     """
 
     def __init__(self, environment: StoreEnvironment) -> None:
+        check_instance(environment, StoreEnvironment, "environment", "; open a store with LmdbStore.open(path)")
         self._environment = environment
         self._written: WrittenRuntimes = {}
 
@@ -94,17 +96,19 @@ class LmdbStore:
         ``map_size`` bytes of address space are reserved at first; they are doubled when they are full, up to
         ``max_map_size``. ``read_only`` changes nothing but LMDB's own lock file. Network file systems are refused
         unless ``allow_network``. Raises ``StoreError``, of a subclass where there is one for the cause, and
-        ``InvalidInput`` for an ``on_corrupt`` that is none.
+        ``InvalidInput`` for a size or an ``on_corrupt`` that is none.
 
         A runtime with a row that cannot be read is refused by name. With ``on_corrupt="quarantine"`` it opens without
         the inputs that such a row belongs to, as far as its own record can be read; see ``quarantined``.
         """
+        _check_map_size(map_size, "map_size")
+        _check_map_size(max_map_size, "max_map_size")
         options = EnvironmentOptions(
             map_size=_whole_pages(map_size),
             max_map_size=_whole_pages(max(map_size, max_map_size)),
             read_only=read_only,
             allow_network=allow_network,
-            on_corrupt=_way_to_meet_damage(on_corrupt),
+            on_corrupt=member_of(OnCorrupt, on_corrupt, "on_corrupt"),
         )
         return cls(StoreEnvironment(Path(path).resolve(), options))
 
@@ -212,7 +216,8 @@ class LmdbStore:
         """Remove ended inputs past their retention and what only they refer to, and events past theirs. A successor
         outlives who names it.
         """
-        return prune_store(self._environment, retention, now)
+        check_instance(retention, Retention, "retention")
+        return prune_store(self._environment, retention, in_utc(now, "now"))
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import Self, final
 from uuid import UUID
 
+from ..runtime.checks import check_after, check_instance, check_sequence
 from ..runtime.errors import StoreClosed, StoreCorruption
 from ..runtime.events import EventEnvelope
+from ..runtime.ids import check_runtime_id, check_text, check_uuid, in_utc
 from ..runtime.records import InputRecord, RunBoundaryReceipt, RuntimeRecord
 from ..runtime.settings import Retention
 from ..runtime.store import (
@@ -147,6 +149,8 @@ class MemoryStore:
         """Remove ended inputs past their retention and what only they refer to, and events past theirs. A successor
         outlives who names it.
         """
+        check_instance(retention, Retention, "retention")
+        now = in_utc(now, "now")
         total = Pruned()
         with self._writing() as (tables, undo):
             for runtime_id in tables.records:
@@ -163,22 +167,24 @@ class MemoryStore:
 
     def load_runtime(self, runtime_id: str) -> LoadedRuntime | None:
         """The runtime as stored; ``StoreCorruption`` when rows are missing."""
-        with self._open() as tables:
+        with self._of(runtime_id) as tables:
             return tables.load(runtime_id)
 
     def load_record(self, runtime_id: str) -> RuntimeRecord | None:
         """The runtime record alone."""
-        with self._open() as tables:
+        with self._of(runtime_id) as tables:
             record: RuntimeRecord | None = tables.records.get(runtime_id)
             return record
 
     def load_input(self, runtime_id: str, input_id: UUID) -> InputRecord | None:
         """The record of an input, active or ended."""
+        check_uuid(input_id, "input_id")
         with self._rows(runtime_id) as rows:
             return rows.find(input_id)
 
     def find_by_key(self, runtime_id: str, key: str) -> InputRecord | None:
         """The record of the input that was admitted under an idempotency key, active or ended."""
+        check_text(key, "key")
         with self._rows(runtime_id) as rows:
             input_id = rows.keys.get(key)
             if input_id is None:
@@ -205,12 +211,15 @@ class MemoryStore:
 
     def load_receipt(self, runtime_id: str, run_id: UUID, sequence: int) -> RunBoundaryReceipt | None:
         """One receipt, by its run and its sequence."""
+        check_uuid(run_id, "run_id")
+        check_sequence(sequence, "sequence")
         with self._rows(runtime_id) as rows:
             receipt: RunBoundaryReceipt | None = rows.receipts.get((run_id, sequence))
             return receipt
 
     def has_receipt(self, runtime_id: str, run_id: UUID) -> bool:
         """Whether any boundary of that run is committed."""
+        check_uuid(run_id, "run_id")
         with self._rows(runtime_id) as rows:
             return bool(rows.receipts_of(run_id))
 
@@ -221,22 +230,24 @@ class MemoryStore:
 
     def load_session_snapshot(self, runtime_id: str) -> bytes | None:
         """The latest session snapshot."""
-        with self._open() as tables:
+        with self._of(runtime_id) as tables:
             return tables.snapshots.get(runtime_id)
 
     def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
         """The log of a runtime by offset, at most ``limit`` events after the offset ``after``."""
-        with self._open() as tables:
+        check_after(after)
+        with self._of(runtime_id) as tables:
             return tables.events(runtime_id, after, limit)
 
     def list_runtimes(self, *, after: str | None = None, limit: int = 1000) -> tuple[RuntimeRecord, ...]:
         """Runtimes by id in the order of their UTF-8 bytes (which is that of their code points)."""
         with self._open() as tables:
-            first = 0 if after is None else tables.records.bisect_right(after)
+            first = 0 if after is None else tables.records.bisect_right(check_text(after, "after"))
             return tuple(tables.records.values()[first : first + max(limit, 0)])
 
     def list_inputs(self, wanted: InputFilter, *, after: int | None = None, limit: int = 1000) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
+        check_after(after)
         found: list[InputRecord] = []
         with self._rows(wanted.runtime_id) as rows:
             ranges = [table.irange(after, None, inclusive=(False, True)) for table in (rows.active, rows.ended)]
@@ -289,8 +300,16 @@ class MemoryStore:
             )
 
     @contextmanager
-    def _rows(self, runtime_id: str) -> Iterator[RuntimeRows]:
+    def _of(self, runtime_id: str) -> Iterator[Tables]:
+        """All that is kept, for a question about one runtime."""
         with self._open() as tables:
+            if type(runtime_id) is not str or runtime_id not in tables.records:
+                check_runtime_id(runtime_id)
+            yield tables
+
+    @contextmanager
+    def _rows(self, runtime_id: str) -> Iterator[RuntimeRows]:
+        with self._of(runtime_id) as tables:
             yield tables.rows.get(runtime_id) or RuntimeRows()
 
 

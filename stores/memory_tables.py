@@ -9,6 +9,7 @@ from uuid import UUID
 from attrs import Factory, define
 from sortedcontainers import SortedDict
 
+from ..runtime.checks import LARGEST_SEQUENCE
 from ..runtime.errors import EventsPruned, Fenced, StoreCorruption, StoreError
 from ..runtime.events import EventEnvelope, offset_of
 from ..runtime.ids import InputId
@@ -17,8 +18,6 @@ from ..runtime.store import Claim, Commit, InputWrite, LoadedRuntime, Pruned, Re
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-_LAST_SEQUENCE = 2**64 - 1
 
 
 @final
@@ -83,7 +82,7 @@ class RuntimeRows:
 
     def receipts_of(self, run_id: UUID) -> list[RunBoundaryReceipt]:
         """The receipts of a run by sequence."""
-        keys = self.receipts.irange((run_id, 0), (run_id, _LAST_SEQUENCE))
+        keys = self.receipts.irange((run_id, 0), (run_id, LARGEST_SEQUENCE))
         return [self.receipts[key] for key in keys]
 
 

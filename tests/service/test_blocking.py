@@ -392,8 +392,17 @@ def test_a_service_that_cannot_start_leaves_no_thread() -> None:
     """The error of the constructor comes through."""
     before = threading.active_count()
     nonsense: Any = "nonsense"
-    with pytest.raises(AttributeError):
+    with pytest.raises(InvalidInput, match="settings: must be a ServiceSettings, not str"):
         BlockingRuntimeService(MemoryStore(), settings=nonsense)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5"])
+def test_a_call_is_given_a_time_that_ends(seconds: Any) -> None:
+    """What is none is refused before a thread is started."""
+    before = threading.active_count()
+    with pytest.raises(InvalidInput, match=r"^call_seconds: must be a finite number above 0"):
+        BlockingRuntimeService(MemoryStore(), call_seconds=seconds)
     assert threading.active_count() == before
 
 

@@ -323,8 +323,8 @@ def test_a_runtime_that_was_put_off_can_be_stopped_and_closed() -> None:
     assert run(scenario) == 1.0
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
-def test_a_run_is_put_off_for_a_time(seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "5", None, True])
+def test_a_run_is_put_off_for_a_time(seconds: Any) -> None:
     """None, or one without end, is refused, and fails the run."""
     with pytest.raises(InvalidInput):
         TryLater(seconds)

@@ -129,7 +129,7 @@ def test_a_checkpoint_of_nonsense_is_refused_and_changes_nothing(nonsense: dict[
     async def scenario() -> Any:
         async def works(run: ActiveRun) -> bytes:
             before = opened(service).driver.image.runtime
-            with pytest.raises(InvalidInput, match="checkpoint"):
+            with pytest.raises(InvalidInput, match=next(iter(nonsense))):
                 await run.checkpoint(**nonsense)
             assert opened(service).driver.image.runtime == before
             return b"fine"

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 from uuid import UUID
 
 import lmdb
@@ -13,6 +14,7 @@ import pytest
 from attrs import evolve
 
 from holdstate.runtime.errors import (
+    InvalidInput,
     StoreClosed,
     StoreError,
     StoreInUse,
@@ -111,6 +113,22 @@ def test_the_store_is_a_runtime_store(store: LmdbStore) -> None:
 
 
 # -- one runtime ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [-1, 0, 2**70, "1G", 1.5, True])
+@pytest.mark.parametrize("named", ["map_size", "max_map_size"])
+def test_a_size_that_no_map_has_is_refused_and_nothing_is_made(tmp_path: Path, named: str, size: Any) -> None:
+    """The words say which sizes there are."""
+    path = tmp_path / "store"
+    with pytest.raises(InvalidInput, match=f"^{named}: must be a whole number of bytes, from 1 to "):
+        LmdbStore.open(path, **{named: size})
+    assert not path.exists()
+
+
+def test_the_constructor_says_how_a_store_is_opened(tmp_path: Path) -> None:
+    """A path is not an environment."""
+    with pytest.raises(InvalidInput, match=r"open a store with LmdbStore\.open\(path\)"):
+        LmdbStore(str(tmp_path))  # type: ignore[arg-type]
 
 
 def test_an_open_creates_the_runtime_and_each_one_raises_its_epoch(store: LmdbStore) -> None:
