@@ -30,15 +30,15 @@ def check_store(store: S) -> S:
     return store
 
 
-def check_whole(value: object, path: str, low: int = 0, high: int = LARGEST_NUMBER) -> None:
-    """``value`` has to be a whole number that every store can keep."""
-    if type(value) is not int or not low <= value <= high:
-        raise InvalidInput(path, f"must be a whole number from {low} to {high}")
+def check_count(value: object, path: str, most: int = LARGEST_NUMBER) -> None:
+    """``value`` has to be a whole number from 0 to ``most``."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise InvalidInput(path, f"must be a whole number from 0 to {most}")
 
 
 def check_sequence(value: object, path: str) -> None:
     """``value`` has to be what a receipt of a run can be counted as."""
-    check_whole(value, path, high=LARGEST_SEQUENCE)
+    check_count(value, path, LARGEST_SEQUENCE)
 
 
 def check_seconds(value: object, path: str) -> None:
@@ -47,10 +47,10 @@ def check_seconds(value: object, path: str) -> None:
         raise InvalidInput(path, f"must be a finite number above 0; it is {value!r}")
 
 
-def check_order(after: int | None) -> None:
-    """``after`` has to be None, or a place in a listing."""
-    if after is not None:
-        check_whole(after, "after", -LARGEST_NUMBER - 1)
+def check_after(after: object) -> None:
+    """``after`` has to be None or a whole number, of any size: there may be nothing behind it."""
+    if after is not None and type(after) is not int:
+        raise InvalidInput("after", f"must be a whole number or None, not {type(after).__name__}")
 
 
 def member_of(words: type[E], value: str, path: str) -> E:
@@ -78,7 +78,7 @@ def output_of(output: object) -> RunOutput:
         raise InvalidInput("output", f"must be a RunOutput or None, not {type(output).__name__}")
     _check_bytes(output.session_snapshot, "session_snapshot")
     _check_bytes(output.result, "result")
-    check_whole(output.message_count, "message_count")
+    check_count(output.message_count, "message_count")
     return output
 
 
@@ -126,4 +126,4 @@ def _check_receipt(receipt: RunBoundaryReceipt) -> None:
     check_instance(receipt.boundary, RunBoundary, "event.receipt.boundary")
     check_uuids(receipt.contributing_input_ids, "event.receipt.contributing_input_ids")
     check_sequence(receipt.sequence, "event.receipt.sequence")
-    check_whole(receipt.message_count, "event.receipt.message_count")
+    check_count(receipt.message_count, "event.receipt.message_count")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import lmdb
 
-from ..runtime.checks import check_order, check_sequence
+from ..runtime.checks import check_after, check_sequence
 from ..runtime.collector import paused_collector
 from ..runtime.errors import EventsPruned, StoreCorruption
 from ..runtime.events import EventEnvelope
@@ -48,6 +48,7 @@ from .lmdb_rows import (
     RUNTIMES,
     SNAPSHOTS,
     Rows,
+    behind_order,
     blob_key,
     body_key,
     event_key,
@@ -261,7 +262,7 @@ class LmdbReader:
 
     def load_events(self, runtime_id: str, after: int | None, limit: int) -> tuple[EventEnvelope, ...]:
         """Some of the log of a runtime, which has no gap."""
-        check_order(after)
+        check_after(after)
         prefix = self.prefix(runtime_id)
         record = None if prefix is None else self.record_at(prefix, runtime_id)
         first = 0 if after is None else max(after + 1, 0)
@@ -324,13 +325,12 @@ class LmdbReader:
 
     def list_inputs(self, wanted: InputFilter, after: int | None, limit: int) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
-        check_order(after)
+        check_after(after)
         prefix = self.prefix(wanted.runtime_id)
         found: list[InputRecord] = []
         if prefix is None:
             return InputPage((), None)
-        # Behind all that an order key has in either table.
-        start = None if after is None else order_key(prefix, after) + b"\xff"
+        start = None if after is None else behind_order(prefix, after)
         active = ((*row, ACTIVE) for row in self._rows.states(prefix, start))
         ended = ((*row, ENDED) for row in self._rows.scan(ENDED, prefix, start))
         for key, value, table in merge(active, ended):

@@ -87,6 +87,11 @@ def order_key(prefix: bytes, order: int) -> bytes:
     return prefix + (order + _ORDER_BIAS).to_bytes(8, "big")
 
 
+def behind_order(prefix: bytes, order: int) -> bytes:
+    """Behind all rows of an order key, which may be any number."""
+    return order_key(prefix, min(max(order, -_ORDER_BIAS), _ORDER_BIAS - 1)) + b"\xff"
+
+
 def state_key(place: bytes) -> bytes:
     """Where the state row of an active input is, by ``order_key``."""
     return place + _STATE

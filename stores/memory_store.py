@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, final
 from uuid import UUID
 
-from ..runtime.checks import check_instance, check_order, check_sequence
+from ..runtime.checks import check_after, check_instance, check_sequence
 from ..runtime.errors import StoreClosed, StoreCorruption
 from ..runtime.events import EventEnvelope
 from ..runtime.ids import check_runtime_id, check_text, check_uuid, in_utc
@@ -235,7 +235,7 @@ class MemoryStore:
 
     def load_events(self, runtime_id: str, after: int | None = None, limit: int = 1000) -> tuple[EventEnvelope, ...]:
         """The log of a runtime by offset, at most ``limit`` events after the offset ``after``."""
-        check_order(after)
+        check_after(after)
         with self._of(runtime_id) as tables:
             return tables.events(runtime_id, after, limit)
 
@@ -247,7 +247,7 @@ class MemoryStore:
 
     def list_inputs(self, wanted: InputFilter, *, after: int | None = None, limit: int = 1000) -> InputPage:
         """Inputs of one runtime by order key, ended and active."""
-        check_order(after)
+        check_after(after)
         found: list[InputRecord] = []
         with self._rows(wanted.runtime_id) as rows:
             ranges = [table.irange(after, None, inclusive=(False, True)) for table in (rows.active, rows.ended)]

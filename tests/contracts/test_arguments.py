@@ -194,6 +194,16 @@ async def test_an_error_text_that_is_no_unicode_is_kept_escaped(home: Home, how:
     assert (record.state, record.error) == (InputState.ABANDONED, r"no file \udcff")
 
 
+async def test_inputs_may_be_given_up_without_words(home: Home) -> None:
+    """The reason is enough (C48)."""
+    driver = await opened(home.store)
+    await accept(driver, prompt(1))
+    await driver.abandon_pending_inputs(AbandonReason.FAILED)
+    record = home.store.load_input(RUNTIME, input_id(1))
+    assert record is not None
+    assert (record.abandon_reason, record.error) == (AbandonReason.FAILED, None)
+
+
 # -- what the store is asked ----------------------------------------------------------------------------------------
 
 READS: dict[str, Callable[[Any, Any], object]] = {
@@ -225,7 +235,7 @@ QUESTIONS: list[tuple[str, Callable[[Any, str], object]]] = [
     ("run_id", lambda store, name: store.load_receipt(name, TEXT, 0)),
     ("sequence", lambda store, name: store.load_receipt(name, run_id(1), -1)),
     ("sequence", lambda store, name: store.load_receipt(name, run_id(1), 2**64)),
-    ("after", lambda store, name: store.list_inputs(InputFilter(name), after=2**70)),
+    ("after", lambda store, name: store.list_inputs(InputFilter(name), after="1")),
     ("after", lambda store, name: store.load_events(name, after="1")),
     ("after", lambda store, _: store.list_runtimes(after=5)),
     ("after", lambda store, _: store.list_runtimes(after="\ud800")),
@@ -255,6 +265,15 @@ async def test_what_can_be_asked_and_is_not_there_is_none(home: Home) -> None:
     driver = await opened(home.store)
     assert await driver.boundary_receipt(run_id(1), 2**64 - 1) is None
     assert [await driver.find_by_key(key) for key in ("", "k" * 5000)] == [None, None]
+
+
+async def test_a_listing_goes_on_after_any_number(home: Home) -> None:
+    """Behind the highest place there is nothing, behind the lowest everything (C48)."""
+    driver = await opened(home.store)
+    await accept(driver, prompt(1))
+    wanted = InputFilter(RUNTIME)
+    pages = [home.store.list_inputs(wanted, after=after) for after in (2**63 - 1, 2**70, -(2**63), -(2**70))]
+    assert [len(page.records) for page in pages] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("is_open", [True, False])

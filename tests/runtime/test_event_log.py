@@ -14,7 +14,7 @@ from attrs import evolve
 
 from holdstate.runtime.driver import PersistentRuntimeDriver
 from holdstate.runtime.environment import Environment, RuntimeSettings
-from holdstate.runtime.errors import DriverClosed, EventsPruned, Fenced, InvalidInput, StoreError
+from holdstate.runtime.errors import DriverClosed, EventsPruned, Fenced, StoreError
 from holdstate.runtime.events import EventEnvelope
 from holdstate.runtime.inputs import Input
 from holdstate.runtime.outcomes import RunOutput
@@ -442,9 +442,7 @@ async def test_a_reader_goes_on_after_the_last_offset_that_it_saw(store: Runtime
             after = page[-1].offset
         assert tuple(pages) == log
     assert await driver.events(-1) == await driver.events(-9) == log
-    assert await driver.events(limit=0) == await driver.events(len(log) - 1) == await driver.events(2**62) == ()
-    with pytest.raises(InvalidInput, match=r"^after: must be a whole number from "):
-        await driver.events(2**70)
+    assert await driver.events(limit=0) == await driver.events(len(log) - 1) == await driver.events(2**70) == ()
     assert store.load_events("unknown") == ()
     with store.reading() as reader:
         assert reader.load_events(RUNTIME, 1, 2) == log[2:4]
