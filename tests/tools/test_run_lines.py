@@ -306,7 +306,7 @@ def test_no_traceback_of_a_handler_reaches_a_user(tmp_path: Path, store: Path) -
     [
         ("broken", "ValueError: no such luck (functions.py:"),
         ("interrupts", "KeyboardInterrupt"),
-        ("output_of_text", "the executor returned a RunOutput whose result is str"),
+        ("output_of_text", "the executor returned what cannot be stored: result: must be bytes or None, not str"),
         ("exits", "SystemExit: 7"),
     ],
 )
