@@ -16,7 +16,7 @@ from .delta import Delta
 from .environment import Environment, RuntimeSettings
 from .errors import DriverClosed, Fenced, InvariantViolated, StoreError
 from .events import EventBuffer
-from .ids import RunId
+from .ids import InputId, RunId
 from .image import RuntimeImage
 from .records import IN_FLIGHT_STATES, InputRecord, RuntimeRecord, attached_as, stored_form
 from .store import LoadedRuntime
@@ -133,6 +133,10 @@ class Actor:
         is_orphan = run_id is not None and run_id != self.handed_out and run_id == self.committed.current_run_id
         is_in_doubt = self.doubt is not None or generation != self.generation
         return is_orphan or self.stranded or is_in_doubt or bool(self.untold)
+
+    def knows_active(self, input_id: InputId, generation: int) -> bool:
+        """Whether memory alone tells that an input is active whose admission was answered."""
+        return self.finished is None and not self.needs_care(generation) and input_id in self.image.inputs
 
     def take_care(self, turn: Turn, generation: int) -> None:
         """Settle a commit in doubt, compare notes with a store that was reopened, take back a run that nobody holds, or

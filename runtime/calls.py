@@ -5,6 +5,7 @@ Plain functions of a ``Turn``.
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -96,6 +97,13 @@ def begin_run(turn: Turn, given: RunId | None) -> Run | None:
     if records is None:
         return None
     return _hand_out(turn, run_id, records)
+
+
+def begun(future: Future[object]) -> Run | None:
+    """The run that ``begin_run`` answered with, if it did."""
+    if not future.done() or future.cancelled() or future.exception() is not None:
+        return None
+    return cast("Run | None", future.result())
 
 
 def stage_batch(turn: Turn, input_ids: tuple[InputId, ...], run_id: RunId) -> None:

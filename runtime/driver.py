@@ -151,16 +151,10 @@ class PersistentRuntimeDriver:
         try:
             return cast("Run | None", await future)
         except asyncio.CancelledError:
-            self._give_back(future)
-            raise
-
-    def _give_back(self, future: asyncio.Future[object]) -> None:
-        """The caller is gone although its run began: roll the run back, free of charge."""
-        if future.done() and not future.cancelled() and future.exception() is None:
-            run = cast("Run | None", future.result())
-            if run is not None:
+            if (run := calls.begun(future)) is not None:  # its caller is gone: it is rolled back, free of charge
                 self._actor.disown(run.run_id)
                 self._committer.submit_quietly(self._actor, calls.nothing)
+            raise
 
     async def complete_run(self, run: Run | RunId | None = None, output: RunOutput | None = None) -> RunId:
         """Boundary and completion in one commit (C19). Without a run: the completion of the current run alone, which
@@ -356,13 +350,8 @@ class PersistentRuntimeDriver:
         return self._actor.image
 
     def knows_active(self, input_id: InputId) -> bool:
-        """Whether memory alone tells that an input is active, once its admission was answered. Where it does not, a
-        call finds out.
-        """
-        actor = self._actor
-        if actor.finished is not None or actor.needs_care(self._committer.store.generation):
-            return False
-        return input_id in actor.image.inputs
+        """Whether memory alone tells that an admitted input is active; where it does not, a call finds out."""
+        return self._actor.knows_active(input_id, self._committer.store.generation)
 
     def when_settled(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once every call that was made so far has happened, or was refused."""

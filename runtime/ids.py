@@ -61,7 +61,10 @@ def in_utc(time: datetime, path: str) -> datetime:
     if time.utcoffset() is None:
         problem = "has no time zone; give an aware time, such as datetime.now(UTC)"
         raise InvalidInput(path, problem, RejectionCode.NAIVE_TIMESTAMP)
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(path, "is outside the years 1 to 9999 in UTC") from None
 
 
 def text_problem(text: object) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NoReturn
 from uuid import UUID
@@ -28,7 +28,7 @@ from .headers import (
     traceparent_problem,
     tracestate_problem,
 )
-from .ids import MAX_KEY_BYTES, key_problem, runtime_id_problem
+from .ids import MAX_KEY_BYTES, in_utc, key_problem, runtime_id_problem
 from .inputs import (
     ContinuationInput,
     ExternalEventInput,
@@ -381,12 +381,4 @@ def _key(value: object, path: str) -> None:
 def _timestamp(value: object) -> None:
     if type(value) is not datetime:
         _refuse_type("header.timestamp", value, "a datetime")
-    if value.tzinfo is UTC:
-        return
-    if value.utcoffset() is None:
-        problem = "has no time zone; give an aware time, such as datetime.now(UTC)"
-        refuse("header.timestamp", problem, RejectionCode.NAIVE_TIMESTAMP)
-    try:
-        value.astimezone(UTC)
-    except OverflowError:
-        refuse("header.timestamp", "is outside the years 1 to 9999 in UTC")
+    in_utc(value, "header.timestamp")

@@ -358,7 +358,11 @@ async def test_a_backoff_lasts_as_long_whatever_the_zone_of_the_clock(home: Home
     assert await again.begin_run() is None
 
 
-@pytest.mark.parametrize("time", [datetime(2026, 1, 1), "now", None])  # noqa: DTZ001 - the one that is refused
+BEFORE_ALL = datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))
+"""It has no time in UTC."""
+
+
+@pytest.mark.parametrize("time", [datetime(2026, 1, 1), BEFORE_ALL, "now", None])  # noqa: DTZ001 - refused
 async def test_a_clock_without_a_zone_is_refused_and_nothing_is_written(home: Home, time: Any) -> None:
     """By the open, and by each call of a driver whose clock lost its zone (C17)."""
     times = [time]
